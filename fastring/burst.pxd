@@ -1,0 +1,48 @@
+"""Burst: the batch of packets that every layer passes on, and the two ends it travels between."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastring.pool cimport BufferPool
+
+cdef enum:
+    FRAME_MORE = 1          # the packet goes on in the next Frame (as MSG_MORE; scatter-gather)
+
+cdef enum:
+    NO_BUFFER = 0xFFFFFFFF  # Frame.buffer: the bytes belong to somebody else (a capture's mmap, a wire)
+
+cdef extern from *:
+    """
+    #define FASTRING_NO_IOVA UINT64_MAX
+    """
+    const uint64_t NO_IOVA "FASTRING_NO_IOVA"   # Frame.iova: not mapped for DMA
+
+# One contiguous piece of a packet. A packet is a run of Frames: all but its last carry FRAME_MORE.
+ctypedef struct Frame:
+    uint8_t* data           # first byte, as this process sees it
+    uint64_t iova           # its bus address, or NO_IOVA
+    int64_t time            # nanoseconds on the Clock in use; 0 where nobody stamped it
+    uint32_t len            # bytes in this piece
+    uint32_t buffer         # number of the pool buffer that holds it, or NO_BUFFER
+    uint32_t wire_len       # first piece: bytes the packet had on its wire (> len if captured short); else 0
+    uint16_t flags          # FRAME_*
+    uint16_t queue          # queue it came from or is meant for
+
+
+cdef class Burst:
+    cdef Frame* frames      # [capacity]
+    cdef readonly uint32_t capacity
+    cdef readonly uint32_t count            # Frames in use; pieces, not packets
+    cdef readonly BufferPool pool           # owner of the frames' buffers, or None
+    cdef object keepalive                   # whatever the frames' bytes live in
+    cdef void release(self) noexcept nogil
+    cdef uint32_t packet_count(self) noexcept nogil
+    cdef uint32_t _first_frame(self, uint32_t packet) noexcept nogil
+
+
+cdef class BurstSource:
+    cdef int fill(self, Burst burst, uint32_t most) noexcept nogil
+
+
+cdef class BurstSink:
+    cdef public object error        # what on_burst raised last, for whoever runs the loop
+    cdef int deliver(self, Burst burst) noexcept nogil

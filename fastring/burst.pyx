@@ -1,0 +1,159 @@
+"""Burst: the batch of packets that every layer passes on, and the two ends it travels between.
+
+A burst is an array of Frames, each one contiguous piece of a packet; a packet in several pieces sets FRAME_MORE on all but
+its last. Passing a burst on costs a pointer, never a copy.
+"""
+
+from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+
+cdef class Burst:
+    """Up to `capacity` Frames. A sequence of packets from Python: ``burst[i]`` is packet i as bytes.
+
+    Owned by one thread at a time. Frames that came from a BufferPool go back to it by `release` (or leaving ``with``).
+    """
+
+    def __cinit__(self, uint32_t capacity=256, BufferPool pool=None):
+        if not 0 < capacity <= 1 << 20:
+            raise ValueError(f"a burst holds 1 to 2^20 frames, not {capacity}")
+        self.frames = <Frame*>calloc(capacity, sizeof(Frame))
+        if self.frames == NULL:
+            raise MemoryError()
+        self.capacity = capacity
+        self.pool = pool
+
+    def __dealloc__(self):
+        if self.frames != NULL:
+            self.release()
+            free(self.frames)
+
+    @staticmethod
+    def from_packets(packets, *, times=None):
+        """Make a burst of bytes-like packets (at least one byte each), optionally with their times in nanoseconds.
+
+        The packets are not copied: the burst keeps them, and they must not change while it lives.
+        """
+        kept = [bytes(packet) for packet in packets]
+        if times is not None and len(times) != len(kept):
+            raise ValueError(f"{len(kept)} packets but {len(times)} times")
+        cdef Burst burst = Burst(max(len(kept), 1))
+        cdef uint32_t i
+        for i, packet in enumerate(kept):
+            if not 0 < len(packet) <= 0xFFFFFFFF:
+                raise ValueError(f"packet {i} is empty")
+            burst.frames[i] = Frame(<uint8_t*>PyBytes_AsString(packet), NO_IOVA, 0 if times is None else times[i],
+                                    len(packet), NO_BUFFER, len(packet), 0, 0)
+        burst.count = len(kept)
+        burst.keepalive = kept
+        return burst
+
+    cdef void release(self) noexcept nogil:
+        """Give the frames' buffers back to their pool and empty the burst."""
+        cdef uint32_t i
+        if self.pool is not None:
+            for i in range(self.count):
+                if self.frames[i].buffer != NO_BUFFER:
+                    self.pool.give(self.frames[i].buffer)
+        self.count = 0
+
+    cdef uint32_t packet_count(self) noexcept nogil:
+        """Whole packets in it."""
+        cdef uint32_t i, packets = 0
+        for i in range(self.count):
+            packets += not self.frames[i].flags & FRAME_MORE
+        return packets
+
+    def clear(self):
+        """Give the frames' buffers back and empty the burst."""
+        self.release()
+        self.keepalive = None
+
+    cdef uint32_t _first_frame(self, uint32_t packet) noexcept nogil:
+        """Index of the first Frame of packet number `packet`, or count."""
+        cdef uint32_t i = 0
+        while i < self.count and packet:
+            packet -= not self.frames[i].flags & FRAME_MORE
+            i += 1
+        return i
+
+    def __len__(self):
+        return self.packet_count()
+
+    def __getitem__(self, index):
+        cdef Py_ssize_t packets = self.packet_count()
+        if not -packets <= index < packets:
+            raise IndexError(f"packet {index} of a burst of {packets}")
+        cdef uint32_t first = self._first_frame(index % packets), i = first
+        cdef uint64_t total = 0
+        while True:
+            total += self.frames[i].len
+            if not self.frames[i].flags & FRAME_MORE:
+                break
+            i += 1
+        packet = PyBytes_FromStringAndSize(NULL, total)
+        cdef char* target = PyBytes_AsString(packet)
+        while first <= i:
+            memcpy(target, self.frames[first].data, self.frames[first].len)
+            target += self.frames[first].len
+            first += 1
+        return packet
+
+    def __iter__(self):
+        for index in range(len(self)):
+            yield self[index]
+
+    @property
+    def times(self):
+        """Each packet's time, in nanoseconds."""
+        cdef uint32_t i
+        return [self.frames[i].time for i in range(self.count) if i == 0 or not self.frames[i - 1].flags & FRAME_MORE]
+
+    @property
+    def lengths(self):
+        """Each packet's length, in bytes."""
+        cdef uint32_t i
+        cdef uint64_t total = 0
+        lengths = []
+        for i in range(self.count):
+            total += self.frames[i].len
+            if not self.frames[i].flags & FRAME_MORE:
+                lengths.append(total)
+                total = 0
+        return lengths
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.clear()
+
+    def __repr__(self):
+        return f"<Burst: {len(self)} packets in {self.count} of {self.capacity} frames>"
+
+
+cdef class BurstSource:
+    """Where packets come from: a capture, a generator. Subclass in Cython and override `fill`."""
+
+    cdef int fill(self, Burst burst, uint32_t most) noexcept nogil:
+        """Fill an empty burst with whole packets, at most `most` Frames; return how many Frames, 0 at the end, < 0 on error."""
+        return 0
+
+
+cdef class BurstSink:
+    """Where packets go. Subclass in Cython and override `deliver`, or in Python and override `on_burst`."""
+
+    cdef int deliver(self, Burst burst) noexcept nogil:
+        """Consume the burst; it is the caller's again on return. Returns 0, or -1 if the sink failed (counted by the caller)."""
+        with gil:
+            try:
+                self.on_burst(burst)
+            except BaseException as error:      # a hot path cannot raise: kept for whoever runs it
+                self.error = error
+                return -1
+        return 0
+
+    def on_burst(self, Burst burst):
+        """Called with each burst, GIL held. The packets must be copied or taken before it returns."""
+        raise NotImplementedError(f"{type(self).__name__} overrides neither deliver nor on_burst")

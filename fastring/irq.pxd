@@ -1,0 +1,17 @@
+"""IrqLine: a level-triggered interrupt line between a device and the CPU that runs its handler."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+ctypedef void (*irq_handler)(void* context) noexcept nogil
+
+cdef class IrqLine:
+    cdef uint32_t level             # written by the device, read by the CPU: atomic
+    cdef readonly uint64_t raised   # low-to-high changes
+    cdef readonly uint64_t handled  # times the handler ran
+    cdef irq_handler handler
+    cdef void* context
+    cdef object owner               # keeps context alive
+    cdef void set_level(self, bint level) noexcept nogil                # device side
+    cdef bint service(self) noexcept nogil                              # CPU side: run the handler while the line is up, once
+    cdef void request(self, irq_handler handler, void* context, object owner)    # request_irq
+    cdef void release(self)                                             # free_irq

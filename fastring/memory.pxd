@@ -1,0 +1,53 @@
+"""Arena and AddressSpace: the memory both halves share, and the only way a device reaches it."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+cdef class Arena:
+    cdef uint8_t* base              # first byte as this process sees it; a guard page before, another after the end
+    cdef readonly uint64_t size     # bytes, whole pages
+    cdef int fd
+    cdef bint writable
+    cdef readonly str name
+    cdef dict _allocated            # offset -> length
+    cdef list _holes                # [offset, length] sorted by offset
+    cdef Py_ssize_t _exports        # live buffer views: the mapping must stay
+    cdef uint8_t* at(self, uint64_t offset, uint64_t length) except NULL
+    cdef int _map(self) except -1
+    cdef void _release(self)
+
+
+# One mapped range of bus addresses.
+ctypedef struct Region:
+    uint64_t start
+    uint64_t size
+    uint8_t* host
+    bint writable
+
+
+# The C half of AddressSpace, for engines that hold no Python object.
+ctypedef struct IovaMap:
+    Region* region                  # [count], sorted by start, never overlapping
+    uint32_t count
+    uint32_t capacity
+    uint64_t master_aborts          # accesses refused: unmapped, across an end, or a write to read-only memory
+
+
+cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil
+
+
+cdef inline uint8_t* translate(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil:
+    """Pointer to `length` bytes at `iova`, or NULL and one master abort counted. `hint`: the caller's last region, checked each time."""
+    cdef Region* r
+    if hint[0] < iovas.count:
+        r = &iovas.region[hint[0]]
+        if iova - r.start < r.size and length <= r.size - (iova - r.start) and (r.writable or not write):
+            return r.host + (iova - r.start)
+    return translate_slow(iovas, iova, length, write, hint)
+
+
+cdef class AddressSpace:
+    cdef IovaMap iovas
+    cdef dict _owners               # start -> the object that keeps the memory alive
+    cdef uint64_t _next             # where map() without an address looks first
+    cdef uint64_t _find_room(self, uint64_t size) except? 0
+    cpdef uint64_t map_pointer(self, uint64_t pointer, uint64_t size, object owner, bint writable=*, object iova=*) except? 0

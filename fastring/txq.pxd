@@ -1,0 +1,45 @@
+"""TxQueue: a netdev_queue's stop/wake state and byte queue limits, and what a burst is transmitted to."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from fastring.burst cimport Frame
+
+cdef enum:                          # TxQueue.state, the kernel's netdev_queue_state_t
+    DRV_XOFF = 1                    # the driver stopped it: ring full
+    STACK_XOFF = 2                  # BQL stopped it: too many bytes in flight
+    FROZEN = 4                      # the watchdog or a reset holds it
+
+
+cdef class TxQueue:
+    cdef uint32_t state             # shared by stopper (xmit) and waker (poll): atomic
+    cdef bint device_down           # under stop: do not wake
+    cdef readonly int64_t trans_start       # ns, last accepted xmit
+    cdef readonly uint64_t stops, wakes, restarts, requeues     # restarts: stopped, re-checked, started again
+    # BQL (lib/dynamic_queue_limits.c): producer side, then completion side on a cache line of its own
+    cdef uint32_t num_queued, last_obj_cnt
+    cdef uint32_t adj_limit         # limit + num_completed
+    cdef uint32_t num_completed, limit, prev_ovlimit, prev_num_queued, prev_last_obj_cnt
+    cdef uint32_t lowest_slack
+    cdef int64_t slack_start_time
+    cdef uint32_t max_limit, min_limit
+    cdef int64_t slack_hold_time
+    cdef bint bql
+
+    cdef bint stopped(self) noexcept nogil              # DRV_XOFF | STACK_XOFF | FROZEN
+    cdef bint driver_stopped(self) noexcept nogil       # DRV_XOFF
+    cdef void stop_queue(self) noexcept nogil
+    cdef void start_queue(self) noexcept nogil
+    cdef void wake_queue(self) noexcept nogil
+    # netif_txq_maybe_stop: 1 enough room, 0 stopped, -1 stopped and started again. After the producer index is published.
+    # `free_slots` is asked again after the fence.
+    cdef int maybe_stop(self, uint32_t (*free_slots)(void*) noexcept nogil, void* ring, uint32_t stop, uint32_t start) noexcept nogil
+    # __netif_txq_completed_wake: 0 woken, 1 no need, -1 no room. After the consumer index is published.
+    cdef int completed_wake(self, uint32_t packets, uint32_t bytes, uint32_t free, uint32_t start, int64_t now) noexcept nogil
+    cdef void sent(self, uint32_t bytes) noexcept nogil                 # netdev_tx_sent_queue
+    cdef void completed(self, uint32_t packets, uint32_t bytes, int64_t now) noexcept nogil   # netdev_tx_completed_queue
+    cdef void reset_bql(self) noexcept nogil                            # netdev_tx_reset_queue
+
+
+cdef class XmitTarget:
+    """A driver's burst transmit. Returns how many Frames it took, always whole packets; 0 with the queue awake is BUSY."""
+    cdef int xmit_burst(self, Frame* frames, int n) noexcept nogil

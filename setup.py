@@ -1,0 +1,71 @@
+"""Build of fastring's three packages; everything declarative is in pyproject.toml.
+
+Environment switches, all off by default:
+  FASTRING_DEBUG=1       bounds and ownership checks, assertions, UBSAN
+  FASTRING_SANITIZE=1    FASTRING_DEBUG plus ASAN (run it as `make sanitize` does, with libasan preloaded)
+  FASTRING_NATIVE=1      -march=native, for local builds only: such a wheel runs on this CPU and its like
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, find_packages, setup
+
+
+def switch(name):
+    return os.environ.get(name, "") not in ("", "0")
+
+
+SANITIZE = switch("FASTRING_SANITIZE")
+DEBUG = SANITIZE or switch("FASTRING_DEBUG")
+
+compile_args = ["-std=gnu11", "-Wno-unreachable-code", "-Wno-unused-function"]
+link_args = []
+macros = []
+if DEBUG:
+    compile_args += ["-O1", "-g", "-fno-omit-frame-pointer", "-UNDEBUG", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
+    link_args += ["-fsanitize=undefined"]
+    macros += [("FASTRING_DEBUG", "1")]
+else:
+    compile_args += ["-O3", "-fno-semantic-interposition"]
+if SANITIZE:
+    compile_args += ["-fsanitize=address"]
+    link_args += ["-fsanitize=address"]
+if switch("FASTRING_NATIVE"):
+    compile_args += ["-march=native"]
+
+extensions = [
+    Extension(
+        str(source.with_suffix("")).replace(os.sep, "."),
+        [str(source)],
+        include_dirs=["."],
+        depends=[str(header) for header in Path("fastring").glob("*.h")],
+        define_macros=macros,
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+    )
+    for package in ("fastring", "e1000")
+    for source in sorted(Path(package).rglob("*.pyx"))
+]
+
+setup(
+    packages=[*(p for p in find_packages(".") if p.split(".")[0] in ("fastring", "e1000")), *find_packages("python")],
+    package_dir={"": "python", "fastring": "fastring", "e1000": "e1000"},
+    package_data={"": ["*.pxd", "*.pyi", "*.h", "py.typed"]},
+    ext_modules=cythonize(
+        extensions,
+        # The checks of a debug build change the generated C, so it gets files of its own.
+        # (Never for an ordinary build: with build_dir an sdist loses its .pyx.)
+        build_dir=("build/cython-sanitize" if SANITIZE else "build/cython-debug") if DEBUG else None,
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "initializedcheck": DEBUG,
+            "cdivision": True,
+            "embedsignature": True,
+            "legacy_implicit_noexcept": False,
+        },
+    ),
+)
