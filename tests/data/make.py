@@ -311,7 +311,7 @@ def mixed(folder, path):
     with Lab(folder, mss=536) as lab:
         busy_lab(lab)
         with lab.capture(raw, expression="greater 60"):
-            everything_at_once(lab, 1.4)
+            everything_at_once(lab, 1.9)
     run("reordercap", raw, path)
 
 

@@ -1,12 +1,14 @@
 """The captures are what their README says, and what a wire carries: whole frames with right checksums."""
 
 import importlib
+import os
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from scapy.utils import RawPcapReader
 
 HERE = Path(__file__).resolve().parent
 LONGEST = 16114  # the longest frame the 82540EM's driver accepts at its largest MTU, without FCS and VLAN tag
@@ -72,7 +74,8 @@ def wrong_payload(protocol, addresses, payload):
 
 def test_readme_is_what_the_files_say():
     command = "import make, inventory; print(inventory.readme({n: s.__doc__ for n, s in make.SCENES.items()}), end='')"
-    told = subprocess.run([sys.executable, "-c", command], cwd=HERE, capture_output=True, text=True, check=True).stdout
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    told = subprocess.run([sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=True).stdout
     assert (HERE / "README.md").read_text() == told, "README.md differs from its files: run python3 tests/data/make.py --readme"
 
 
@@ -99,6 +102,12 @@ def test_sizes_are_what_the_capture_is_for(inventory, name, smallest, largest):
     sizes = [len(frame) for frame in inventory.frames(HERE / name)]
     assert min(sizes) >= smallest
     assert max(sizes) == largest
+
+
+def test_mixed_is_sorted_by_time():
+    with RawPcapReader(str(HERE / "mixed.pcap")) as reader:
+        times = [(metadata.sec, metadata.usec) for _data, metadata in reader]
+    assert times == sorted(times)
 
 
 def test_every_frame_of_the_vlan_capture_is_tagged(inventory):
