@@ -53,8 +53,10 @@ setup(
     packages=[*(p for p in find_packages(".") if p.split(".")[0] in ("fastring", "e1000")), *find_packages("python")],
     package_dir={"": "python", "fastring": "fastring", "e1000": "e1000"},
     package_data={"": ["*.pxd", "*.pyi", "*.h", "py.typed"]},
+    options={"build_ext": {"parallel": True}},
     ext_modules=cythonize(
         extensions,
+        nthreads=os.cpu_count() or 1,
         # The checks of a debug build change the generated C, so it gets files of its own.
         # (Never for an ordinary build: with build_dir an sdist loses its .pyx.)
         build_dir=("build/cython-sanitize" if SANITIZE else "build/cython-debug") if DEBUG else None,

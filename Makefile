@@ -1,0 +1,133 @@
+# Every target makes what it needs first, its virtual environment included; `make help` lists them.
+
+PYTHON ?= python3
+ARGS ?=
+PIP := -m pip -qq --disable-pip-version-check
+HOW_TO_BUILD := pyproject.toml setup.py MANIFEST.in
+CYTHON := $(shell find fastring e1000 -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+CODE := $(CYTHON) $(shell find fastring e1000 python -name '*.py' -o -name '*.pyi' -o -name py.typed)
+
+# Tests import what is installed, never what lies in the folder they were started in.
+export PYTHONSAFEPATH := 1
+
+.DEFAULT_GOAL := help
+.ONESHELL:
+.SHELLFLAGS := -ec
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test bench lint debug sanitize clean build
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: build  ## replay 10,000 real packets through both halves of the card and compare what arrived
+	@mkdir -p build
+	.venv/bin/fastring replay tests/data/mixed.pcap --clock virtual --out build/demo.pcap
+	.venv/bin/fastring diff tests/data/mixed.pcap build/demo.pcap
+
+test: build .venv/.extra-test  ## run the tests (ARGS="-k ring" for some of them)
+	@.venv/bin/pytest $(ARGS)
+
+bench: build .venv/.extra-bench  ## run the benchmarks
+	@.venv/bin/pytest bench $(ARGS)
+
+lint: build .venv/.extra-lint  ## ruff, cython-lint, mypy, and the type stubs held against the compiled modules
+	@.venv/bin/ruff check .
+	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/cython-lint fastring e1000
+	for source in $$(find fastring e1000 -name '*.pyx'); do \
+	    [ -e "$${source%x}i" ] || { echo "lint: $$source has no type stub: write $${source%x}i" >&2; exit 1; }; done
+	.venv/bin/mypy python fastring e1000
+	.venv/bin/stubtest --concise --mypy-config-file pyproject.toml \
+	    $$(find fastring e1000 -name '*.pyi' | sed 's|\.pyi$$||; s|/__init__$$||; s|/|.|g')
+
+# The two checking builds are installed, not editable, so that no module of the ordinary build is found first.
+# The packaging tests build with the ordinary switches: `make test` runs them.
+CHECKED_TESTS = FASTRING_INSTALLED=1 .venv-$@/bin/pytest --ignore tests/packaging $(ARGS)
+
+debug: .venv-debug/.built  ## build with assertions, bounds checks and UBSAN, and run the tests
+	@$(CHECKED_TESTS)
+
+sanitize: .venv-sanitize/.built  ## build with all that and ASAN, and run the tests
+	@PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" $(CHECKED_TESTS)
+
+clean:  ## remove all that was built, the virtual environments too
+	@$(remove_built)
+	rm -rf build dist .venv .venv-debug .venv-sanitize python/*.egg-info *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find fastring e1000 python tests -name __pycache__ -prune -exec rm -rf {} +
+
+build: .venv/.built
+
+# --- how it is made --------------------------------------------------------------------------------------------------
+
+# What must be there before anything else, told in one line.
+define CHECK_MACHINE
+import os, shlex, shutil, sys, sysconfig
+if sys.version_info < (3, 11):
+    sys.exit("make: needs Python 3.11 or later, and %s is %d.%d: make PYTHON=python3.11" % ((sys.executable,) + sys.version_info[:2]))
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit("make: this Python cannot make virtual environments: apt-get install python3-venv")
+if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
+    sys.exit("make: this Python's headers are missing: apt-get install python3-dev")
+compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "gcc")[0]
+if not shutil.which(compiler):
+    sys.exit("make: no C compiler (%s): apt-get install gcc" % compiler)
+endef
+export CHECK_MACHINE
+
+BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
+
+BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
+
+# $(call make_venv,FOLDER): the virtual environment, with what the build needs.
+define make_venv
+command -v $(PYTHON) > /dev/null || { echo "make: no $(PYTHON) here: name yours with make PYTHON=python3.11" >&2; exit 1; }
+$(PYTHON) -c "$$CHECK_MACHINE"
+[ -x $(1)/bin/python ] || $(PYTHON) -m venv $(1)
+$(1)/bin/python -c '$(BUILD_REQUIRES)' > $(1)/build-requires.txt
+$(1)/bin/python $(PIP) install -r $(1)/build-requires.txt
+endef
+
+# $(call quietly,COMMAND,LOG): what it says is shown only when it fails.
+quietly = mkdir -p build; $(1) > build/$(2).log 2>&1 || { cat build/$(2).log >&2; exit 1; }
+
+# What an earlier build left beside the sources.
+remove_built = find fastring e1000 -name '*.pyx' | sed 's/\.pyx$$//' | while read -r module; do rm -f "$$module".c "$$module".*.so; done
+
+.venv/.ready: $(HOW_TO_BUILD)
+	@echo "make: setting up .venv and building fastring"
+	$(call make_venv,.venv)
+	$(remove_built)
+	$(call quietly,.venv/bin/python $(PIP) install --no-build-isolation --editable .,build)
+	touch $@
+
+.venv/.built: .venv/.ready $(CYTHON)
+	@[ .venv/.ready -nt $@ ] || echo "make: sources changed, building again"
+	$(call quietly,.venv/bin/python setup.py build_ext --inplace,build)
+	touch $@
+
+.venv/.extra-%: .venv/.ready
+	@echo "make: installing what $* needs into .venv"
+	.venv/bin/python $(PIP) install --no-build-isolation --editable '.[$*]'
+	touch $@
+
+.venv-debug/.ready .venv-sanitize/.ready: .venv-%/.ready: $(HOW_TO_BUILD)
+	@echo "make: setting up .venv-$* and building fastring in it"
+	$(call make_venv,.venv-$*)
+	rm -rf build/$* build/cython-$*
+	touch $@
+
+# Its objects lie in build/debug or build/sanitize: one compiled for another build is never taken.
+.venv-debug/.built: SWITCH := FASTRING_DEBUG=1
+.venv-sanitize/.built: SWITCH := FASTRING_SANITIZE=1
+.venv-debug/.built .venv-sanitize/.built: .venv-%/.built: .venv-%/.ready $(CODE)
+	@[ .venv-$*/.ready -nt $@ ] || echo "make: sources changed, building .venv-$* again"
+	rm -rf build/$*/dist
+	$(call quietly,$(SWITCH) .venv-$*/bin/python setup.py build --build-base build/$* \
+	    bdist_wheel --dist-dir build/$*/dist,$*)
+	.venv-$*/bin/python $(PIP) uninstall --yes fastring
+	.venv-$*/bin/python $(PIP) install "$$(ls $$PWD/build/$*/dist/*.whl)[test]"
+	touch $@

@@ -1,0 +1,47 @@
+"""What holds for every test: in CI nothing is skipped, and what is tested is what was installed."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+# A noisy machine is slow now and then, which is no failure; CI takes the same examples every time.
+settings.register_profile("fastring", deadline=None, derandomize=IN_CI)
+settings.load_profile("fastring")
+
+
+def pytest_report_header():
+    import fastring
+
+    return f"fastring: {Path(fastring.__file__).parent}"
+
+
+def pytest_sessionstart():
+    """FASTRING_INSTALLED=1 says that fastring must come from this Python's own packages, not from the source folder."""
+    import fastring
+
+    if os.environ.get("FASTRING_INSTALLED") and not Path(fastring.__file__).is_relative_to(sys.prefix):
+        pytest.exit(f"fastring was imported from {fastring.__file__}, not from {sys.prefix}", returncode=3)
+
+
+def fail_if_skipped(report):
+    """In CI, turn a skipped report into a failed one; an expected failure, reported as a skip too, stays."""
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, and in CI no test may be: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport():
+    return fail_if_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report():
+    return fail_if_skipped((yield))
