@@ -72,7 +72,7 @@ cdef int more(RecordReader* r, uint64_t need) noexcept nogil:
 
 cdef void rewind_reader(RecordReader* r) noexcept nogil:
     """Back to the first record."""
-    r.offset = r.window_end = r.first_record
+    r.offset = r.window_end = r.prefetched = r.first_record
     r.dropped = 0
     r.interface_count = 0
     r.problem = NO_PROBLEM
@@ -114,7 +114,7 @@ cdef int other_block(RecordReader* r, uint32_t block, uint32_t total) noexcept n
         fail(r, DAMAGED, r.offset, b"packet block of {0} bytes, and one has at least {1}", total,
              SIMPLE_OVERHEAD if block == BLOCK_SIMPLE else PACKET_OVERHEAD)
         return 0
-    r.offset += total
+    step(r, total)
     return 1
 
 
