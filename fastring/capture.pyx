@@ -191,7 +191,7 @@ cdef class Capture:
 
         A file that ends inside a record is told by `broken_off`. Raises CaptureError at any other damage.
         """
-        cdef CaptureMapping mapping = self._opened()        # noqa: F841 - held while it is read
+        cdef CaptureMapping _held = self._opened()          # against a close meanwhile
         cdef CaptureSummary summary = CaptureSummary.__new__(CaptureSummary)
         cdef RecordReader reader = self.start
         cdef int outcome
@@ -222,7 +222,7 @@ cdef class Capture:
                                                 ("interface", "u4")], align=True))
         cdef uint8_t[::1] raw = table.view("u1")
         cdef RecordReader reader = self.start
-        cdef CaptureMapping mapping = self._opened()        # noqa: F841 - held while it is read
+        cdef CaptureMapping _held = self._opened()          # against a close meanwhile
         if count == 0:
             return table
         try:
@@ -273,6 +273,7 @@ cdef class CaptureCursor(BurstSource):
             raise ValueError(f"a cursor makes 0 (for ever) or more passes for 0 or more frames, not {loop} for {limit}")
         self.mapping = capture._opened()
         self.capture = capture
+        free(self.reader.interfaces)
         self.reader = capture.start
         self.limit = UINT64_MAX if limit is None else limit
         self.loop = loop

@@ -129,7 +129,8 @@ ctypedef struct Record:
     bint timed
 
 
-cdef int fail(RecordReader* r, Problem problem, uint64_t offset, const char* reason, uint64_t a=*, uint64_t b=*, uint64_t c=*) noexcept nogil
+cdef int fail(RecordReader* r, Problem problem, uint64_t offset, const char* reason, uint64_t a=*, uint64_t b=*,
+              uint64_t c=*) noexcept nogil
 cdef int more(RecordReader* r, uint64_t need) noexcept nogil
 cdef int begin_section(RecordReader* r) noexcept nogil
 cdef int other_block(RecordReader* r, uint32_t block, uint32_t total) noexcept nogil

@@ -195,7 +195,7 @@ cdef bint interface_options(RecordReader* r, Interface* interface, const uint8_t
 cdef bint set_resolution(RecordReader* r, Interface* interface, uint8_t resolution) noexcept nogil:
     """if_tsresol: 10^-n seconds, or with the top bit set 2^-n."""
     cdef uint8_t n = resolution & 0x7F
-    cdef uint8_t i
+    cdef uint8_t _
     if resolution & 0x80:
         if n > 63:
             fail(r, DAMAGED, r.offset, b"if_tsresol 2^-{0} s, and the finest is 2^-63 s", n)
@@ -207,8 +207,8 @@ cdef bint set_resolution(RecordReader* r, Interface* interface, uint8_t resoluti
         fail(r, DAMAGED, r.offset, b"if_tsresol 10^-{0} s, and the finest is 10^-19 s", n)
         return False
     interface.multiplier = 1
-    for i in range(n, 9):
+    for _ in range(n, 9):
         interface.multiplier *= 10
-    for i in range(9, n):
+    for _ in range(9, n):
         interface.divisor *= 10
     return True

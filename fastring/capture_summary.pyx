@@ -79,6 +79,6 @@ cdef class CaptureSummary:
     def __repr__(self):
         lengths = f" of {self._shortest} to {self._longest} bytes" if self.frames else ""
         span = f" in {(self._last_time - self._first_time) / 1e9:.6f} s" if self.frames > self.untimed else ""
-        extra = "".join(f", {count} {what}" for count, what in ((self.truncated, "truncated"), (self.empty, "empty"), (self.untimed, "untimed"))
-                        if count)
-        return f"<CaptureSummary: {self.frames} frames{lengths}, {self.bytes} bytes{span}{extra}{', broken off' if self.broken_off else ''}>"
+        counts = (self.truncated, "truncated"), (self.empty, "empty"), (self.untimed, "untimed")
+        extra = "".join(f", {count} {what}" for count, what in counts if count) + (", broken off" if self.broken_off else "")
+        return f"<CaptureSummary: {self.frames} frames{lengths}, {self.bytes} bytes{span}{extra}>"
