@@ -101,7 +101,7 @@ remove_built = find fastring e1000 -name '*.pyx' | sed 's/\.pyx$$//' | while rea
 	@echo "make: setting up .venv and building fastring"
 	$(call make_venv,.venv)
 	$(remove_built)
-	$(call quietly,.venv/bin/python $(PIP) install --no-build-isolation --editable .,build)
+	$(call quietly,.venv/bin/python $(PIP) install --no-build-isolation --editable '.[rich]',build)
 	touch $@
 
 .venv/.built: .venv/.ready $(CYTHON)

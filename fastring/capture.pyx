@@ -263,7 +263,7 @@ cdef class CaptureCursor(BurstSource):
     """A walk over a capture's frames, in the order of the file: what replay is fed from. Capture.cursor() makes these.
 
     `fill` points each Frame into the mapping and gives it the address `dma_base` + its offset in the file, if that was set.
-    Records without a byte are left out. A file that breaks off ends early, and `broken_off` tells; other damage makes `fill`
+    Records without a byte are left out, and counted in `empty`. A file that breaks off ends early, and `broken_off` tells; other damage makes `fill`
     return -1, once what lies before it was delivered, and `error` says what it is.
     One thread at a time. Iterating yields (time in ns since 1970, packet) pairs.
     """
@@ -290,6 +290,7 @@ cdef class CaptureCursor(BurstSource):
                 self.frames += 1
                 return GOT_FRAME
             if outcome == GOT_EMPTY:
+                self.empty += 1
                 continue
             if outcome == FAILED and self.reader.problem != BROKEN_OFF:
                 return FAILED
@@ -349,7 +350,7 @@ cdef class CaptureCursor(BurstSource):
     def rewind(self):
         """Back to the first frame of the first pass; counters start again."""
         rewind_reader(&self.reader)
-        self.frames = self.frames_before = self.loops = 0
+        self.frames = self.frames_before = self.loops = self.empty = 0
         self.finished = False
 
     @property
