@@ -23,8 +23,6 @@ cdef class Clock:
     def __cinit__(self):
         self._firing = LLONG_MIN
         self._handles = set()
-
-    def __init__(self):
         if type(self) is Clock:
             raise TypeError("Clock has no time of its own: use MonotonicClock or VirtualClock")
 
@@ -99,13 +97,7 @@ cdef class Clock:
 
     def call_at(self, int64_t when, callback):
         """Call `callback()` once when monotonic_ns() reaches `when`; return the TimerHandle. What it raises, the run raises."""
-        if not callable(callback):
-            raise TypeError(f"a timer's callback must be callable, not {type(callback).__name__}")
-        cdef TimerHandle handle = TimerHandle.__new__(TimerHandle)
-        handle.clock = self
-        handle.callback = callback
-        handle.timer.handler = _call_back
-        handle.timer.context = <void*>handle
+        cdef TimerHandle handle = TimerHandle(self, callback)
         self.arm(&handle.timer, when)
         self._handles.add(handle)
         return handle
@@ -148,7 +140,7 @@ cdef class MonotonicClock(Clock):
 cdef class VirtualClock(Clock):
     """Time that moves only when told: it starts at `start`, with the wall clock at `realtime`. Same input, same run."""
 
-    def __init__(self, *, int64_t start=0, int64_t realtime=0):
+    def __cinit__(self, *, int64_t start=0, int64_t realtime=0):
         if start < 0 or realtime < 0:
             raise ValueError(f"a virtual clock starts at 0 or later, not at {min(start, realtime)}")
         self._now = start
@@ -200,8 +192,13 @@ cdef class VirtualClock(Clock):
 cdef class TimerHandle:
     """A Python callback waiting for its time; made by Clock.call_at and call_later."""
 
-    def __init__(self):
-        raise TypeError("a TimerHandle comes from Clock.call_at or Clock.call_later")
+    def __cinit__(self, Clock clock not None, callback):
+        if not callable(callback):
+            raise TypeError(f"a timer's callback must be callable, not {type(callback).__name__}")
+        self.clock = clock
+        self.callback = callback
+        self.timer.handler = _call_back
+        self.timer.context = <void*>self
 
     def cancel(self):
         """Do not call; harmless when it has been called or cancelled."""

@@ -35,7 +35,7 @@ cdef class Napi:
         self.disabled = True
         self.weight = 64
 
-    def __init__(self, *, int weight=64):
+    def __init__(self, int weight=64):
         if weight < 1:
             raise ValueError(f"a NAPI weight is at least 1 packet, not {weight}")
         self.weight = weight

@@ -34,13 +34,7 @@ cdef class TxQueue:
     Transmit thread: maybe_stop, stop, start, sent. Poll thread: completed_wake, wake, completed. Options: at rest.
     """
 
-    def __cinit__(self):
-        self.bql = True
-        self.max_limit = MAX_LIMIT
-        self.slack_hold_time = 1_000_000_000
-        self.reset_bql()
-
-    def __init__(self, *, bint bql=True, limit_min=0, limit_max=MAX_LIMIT, hold_time=1_000_000_000):
+    def __cinit__(self, *, bint bql=True, limit_min=0, limit_max=MAX_LIMIT, hold_time=1_000_000_000):
         self.bql = bql
         self.limit_max = limit_max
         self.limit_min = limit_min

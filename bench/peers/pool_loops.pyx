@@ -12,9 +12,9 @@ cdef enum:
 def take_give(BufferPool pool, uint64_t rounds):
     """Take 32 buffers and give them back, `rounds` times; return the last number."""
     cdef uint32_t buffers[BULK]
-    cdef uint64_t i
+    cdef uint64_t _round
     with nogil:
-        for i in range(rounds):
+        for _round in range(rounds):
             pool.take_bulk(buffers, BULK)
             pool.give_bulk(buffers, BULK)
     return buffers[0]
@@ -23,10 +23,10 @@ def take_give(BufferPool pool, uint64_t rounds):
 def malloc_free(uint64_t rounds, size_t size):
     """The same with malloc and free; return the last address."""
     cdef void* buffers[BULK]
-    cdef uint64_t i
+    cdef uint64_t _round
     cdef int k
     with nogil:
-        for i in range(rounds):
+        for _round in range(rounds):
             for k in range(BULK):
                 buffers[k] = malloc(size)
                 (<char*>buffers[k])[0] = 1

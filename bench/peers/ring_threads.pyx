@@ -68,11 +68,12 @@ def push_pop(Ring ring, uint64_t rounds):
 def push_pop_bulk(Ring ring, uint64_t rounds, uint32_t bulk):
     """One bulk in and one out, `rounds` times on one thread; return the sum of their first items."""
     cdef uint64_t batch[MAX_BULK]
-    cdef uint64_t i, total = 0
+    cdef uint64_t _round, total = 0
+    cdef uint32_t i
     with nogil:
         for i in range(bulk):
             batch[i] = i
-        for i in range(rounds):
+        for _round in range(rounds):
             ring.enqueue_bulk(batch, bulk)
             ring.dequeue_bulk(batch, bulk)
             total += batch[0]
