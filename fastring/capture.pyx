@@ -192,7 +192,7 @@ cdef class Capture:
         A file that ends inside a record is told by `broken_off`. Raises CaptureError at any other damage.
         """
         cdef CaptureMapping _held = self._opened()          # against a close meanwhile
-        cdef CaptureSummary summary = CaptureSummary.__new__(CaptureSummary)
+        cdef CaptureSummary summary = CaptureSummary()
         cdef RecordReader reader = self.start
         cdef int outcome
         try:
