@@ -64,7 +64,8 @@ def enhanced(packet, *, order="<", options=b""):
 
 
 def obsolete(packet, *, order="<"):
-    head = struct.pack(order + "HHIIII", packet.interface, 7, packet.units >> 32, packet.units & 0xFFFFFFFF, len(packet.data), packet.wirelen)
+    head = struct.pack(order + "HHIIII", packet.interface, 7, packet.units >> 32, packet.units & 0xFFFFFFFF, len(packet.data),
+                       packet.wirelen)
     return block(2, head + packet.data, order=order)
 
 
@@ -75,7 +76,6 @@ def simple(data, *, orig=None, order="<"):
 T = 1_700_000_000_123_456       # microseconds
 PACKETS = [Packet(T, b"a" * 60), Packet(T + 1, b"b" * 61), Packet(T + 5, b"c" * 64, 1514), Packet(T - 9, bytes(range(256)) * 5 + b"x"),
            Packet(T + 10, b"d" * 9000)]
-ORDERS = pytest.mark.parametrize("order", ["<", ">"])
 
 FILES = {
     **{f"pcap{order}{'ns' if nano else 'us'}": pcap(PACKETS, order=order, nano=nano) for order in "<>" for nano in (False, True)},
@@ -86,13 +86,14 @@ FILES = {
     "fraction past a second": pcap([]) + struct.pack("<IIII", 1000, 2_500_000, 4, 4) + b"late",
     "orig below caplen": pcap([Packet(T, b"z" * 60, 40), Packet(T, b"y" * 50, 0)]),
     "empty among others": pcap([PACKETS[0], Packet(T, b"", 60), PACKETS[1]]),
-    **{f"pcapng{order}": section(order=order) + interface(order=order) + b"".join(enhanced(p, order=order) for p in PACKETS) for order in "<>"},
+    **{f"pcapng{order}": section(order=order) + interface(order=order) + b"".join(enhanced(p, order=order) for p in PACKETS)
+       for order in "<>"},
     "several interfaces": section() + interface() + interface(tsresol=9) + interface(tsresol=3, tsoffset=1000) + interface(tsresol=0x8A)
     + interface(tsresol=10) + interface(tsresol=0) + interface(tsresol=0x80 | 20, tsoffset=-5)
     + b"".join(enhanced(Packet(int(1_699_999_999.987654321 * ticks), bytes([n]) * (60 + n), None, n))
                for n, ticks in enumerate((10**6, 10**9, 10**3, 2**10, 10**10, 1, 2**20))),
-    "all packet blocks": section(length=400) + block(0xBAD, b"unknown block") + interface(snaplen=100) + enhanced(PACKETS[0], options=b"\1\0\4\0text" + bytes(4))
-    + simple(b"s" * 90) + simple(b"t" * 100, orig=1514) + obsolete(PACKETS[1]) + block(5, bytes(12)),
+    "all packet blocks": section(length=400) + block(0xBAD, b"unknown block") + interface(snaplen=100)
+    + enhanced(PACKETS[0], options=b"\1\0\4\0text" + bytes(4)) + simple(b"s" * 90) + simple(b"t" * 100, orig=1514) + obsolete(PACKETS[1]) + block(5, bytes(12)),
     "two sections": section(version=(1, 2)) + interface() + enhanced(PACKETS[0]) + section() + interface(tsresol=9) + enhanced(PACKETS[1]),
 }
 
