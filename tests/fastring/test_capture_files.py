@@ -93,7 +93,8 @@ FILES = {
     + b"".join(enhanced(Packet(int(1_699_999_999.987654321 * ticks), bytes([n]) * (60 + n), None, n))
                for n, ticks in enumerate((10**6, 10**9, 10**3, 2**10, 10**10, 1, 2**20))),
     "all packet blocks": section(length=400) + block(0xBAD, b"unknown block") + interface(snaplen=100)
-    + enhanced(PACKETS[0], options=b"\1\0\4\0text" + bytes(4)) + simple(b"s" * 90) + simple(b"t" * 100, orig=1514) + obsolete(PACKETS[1]) + block(5, bytes(12)),
+    + enhanced(PACKETS[0], options=b"\1\0\4\0text" + bytes(4)) + simple(b"s" * 90)
+    + simple(b"t" * 100, orig=1514) + obsolete(PACKETS[1]) + block(5, bytes(12)),
     "two sections": section(version=(1, 2)) + interface() + enhanced(PACKETS[0]) + section() + interface(tsresol=9) + enhanced(PACKETS[1]),
 }
 

@@ -1,9 +1,11 @@
 """Writing captures: what goes in comes out again, in our reader and in scapy's; and every packet not written is counted and told."""
 
+import ctypes
 import os
 import resource
 import subprocess
 import sys
+import time
 from collections import deque
 
 import pytest
@@ -14,6 +16,7 @@ from scapy.utils import RawPcapNgReader, RawPcapReader
 from fastring.burst import Burst
 from fastring.capture import Capture
 from fastring.capture_writer import CaptureWriter
+from fastring.clock import MonotonicClock
 
 FORMATS = pytest.mark.parametrize("format", ["pcap", "pcapng"])
 PCAP_END = 10**9 << 32
@@ -46,10 +49,10 @@ def scapy_reads(path, format):
 def test_what_is_written_is_read_back_by_us_and_by_scapy(tmp_path, format, records):
     path = tmp_path / "out"
     with CaptureWriter(path, format=format) as writer:
-        for time, data, wire_len in records:
-            writer.write(data, time=time, wire_len=wire_len)
+        for when, data, wire_len in records:
+            writer.write(data, time=when, wire_len=wire_len)
         assert (writer.packets, writer.bytes) == (len(records), sum(len(data) for _, data, _ in records))
-    expected = [(time, data, max(wire_len, len(data))) for time, data, wire_len in records]
+    expected = [(when, data, max(wire_len, len(data))) for when, data, wire_len in records]
     assert read_back(path) == scapy_reads(path, format) == expected
 
 
@@ -61,6 +64,63 @@ def test_bursts_are_written_in_order_with_their_times(tmp_path, format):
         for first in range(0, 200, 50):
             writer.on_burst(Burst.from_packets(packets[first : first + 50], times=range(first, first + 50)))
     assert read_back(path) == [(i, data, len(data)) for i, data in enumerate(packets)]
+
+
+class Frame(ctypes.Structure):
+    """The C struct of burst.pxd: Python has no way to make a packet of several pieces."""
+
+    _fields_ = [("data", ctypes.c_void_p), ("iova", ctypes.c_uint64), ("time", ctypes.c_int64), ("len", ctypes.c_uint32),
+                ("buffer", ctypes.c_uint32), ("wire_len", ctypes.c_uint32), ("flags", ctypes.c_uint16), ("queue", ctypes.c_uint16)]
+
+
+def pieces(lengths, more, wire_len=0):
+    """A burst of one Frame a length, bytes 0, 1, 2 …; those numbered in `more` go on in the next Frame."""
+    burst = Burst.from_packets([bytes([i]) * length for i, length in enumerate(lengths)], times=range(10, 10 + len(lengths)))
+    frames = (Frame * len(lengths)).from_address(ctypes.c_size_t.from_address(id(burst) + 24).value)       # behind refcount, type, vtable
+    assert [frame.len for frame in frames] == lengths
+    for i, frame in enumerate(frames):
+        frame.flags = int(i in more)
+        frame.wire_len = 0
+    frames[0].wire_len = wire_len
+    return burst
+
+
+@FORMATS
+def test_a_packet_in_pieces_becomes_one_record(tmp_path, format):
+    path = tmp_path / "out"
+    with CaptureWriter(path, format=format, snaplen=70) as writer:
+        writer.on_burst(pieces([10, 20, 30, 40, 50], more={0, 1, 3}))
+        writer.on_burst(pieces([60, 60, 60], more={0, 1}, wire_len=200))
+        assert (writer.packets, writer.bytes, writer.truncated) == (3, 60 + 70 + 70, 2)
+    assert read_back(path) == [
+        (10, b"\0" * 10 + b"\1" * 20 + b"\2" * 30, 60), (13, b"\3" * 40 + b"\4" * 30, 90), (10, b"\0" * 60 + b"\1" * 10, 200)]
+
+
+def test_frames_go_from_a_cursor_to_a_writer_unchanged(tmp_path):
+    records = [(i * 1001, bytes([i % 256]) * (1 + i * 7 % 1500), 1600) for i in range(5000)]
+    with CaptureWriter(tmp_path / "a.pcap") as writer:
+        for when, data, wire_len in records:
+            writer.write(data, when, wire_len)
+    with Capture(tmp_path / "a.pcap") as capture, CaptureWriter(tmp_path / "b.pcapng") as writer:
+        cursor, burst = capture.cursor(), Burst(64)
+        while cursor.read(burst):
+            writer.on_burst(burst)
+        assert writer.packets == cursor.frames == 5000
+    assert read_back(tmp_path / "b.pcapng") == records
+
+
+def test_packets_nobody_stamped_get_the_time_of_the_clock(tmp_path):
+    before = time.time_ns()
+    with CaptureWriter(tmp_path / "clock", clock=MonotonicClock()) as writer:
+        writer.on_burst(Burst.from_packets([b"now", b"then"], times=[0, 5]))
+        writer.write(b"now, too")
+    with CaptureWriter(tmp_path / "none") as writer:
+        writer.on_burst(Burst.from_packets([b"never"]))
+        writer.write(b"now again")
+    (now, *_), (then, *_), (too, *_) = read_back(tmp_path / "clock")
+    (never, *_), (again, *_) = read_back(tmp_path / "none")
+    assert before - 10**9 < now <= too <= again < time.time_ns() + 10**9
+    assert (then, never) == (5, 0)
 
 
 def test_the_format_is_what_the_name_ends_in_unless_told(tmp_path):
@@ -95,9 +155,9 @@ def test_the_largest_packets_and_many_of_them_pass_through_the_buffer(tmp_path, 
 def test_a_time_pcap_cannot_hold_is_refused_and_counted_not_wrapped(tmp_path):
     path = tmp_path / "out.pcap"
     with CaptureWriter(path) as writer:
-        for time in (-1, PCAP_END, 1 << 63):
+        for when in (-1, PCAP_END, 1 << 63):
             with pytest.raises(ValueError, match=r"out\.pcap"):
-                writer.write(b"x", time)
+                writer.write(b"x", when)
         writer.write(b"y", PCAP_END - 1)
         assert (writer.packets, writer.unstampable) == (1, 2)
         with pytest.raises(ValueError, match="2 packets left out, the first of time -5 ns: pcap holds times from 0 to 4294967295"):
