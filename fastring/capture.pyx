@@ -55,7 +55,7 @@ cdef class Capture:
         self.filename = os.fsdecode(path)
         self.linktypes = None if linktypes is None else frozenset(linktypes)
         self._accept()
-        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        source = os.open(self.filename, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
         try:
             if stat.S_ISDIR(os.fstat(source).st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.filename)
@@ -159,6 +159,8 @@ cdef class Capture:
         """Check the first section header."""
         self.start.pcapng = True
         if not whole_block(&self.start):
+            if self.start.problem == BROKEN_OFF:
+                raise self._refusal(0, f"the section header breaks off: {self.size} bytes are there, and one has at least 28")
             raise self._error(&self.start)
         self.byteorder = "big" if self.start.swapped else "little"
         self.version = struct.unpack(">HH" if self.start.swapped else "<HH", self.data[12:16])
@@ -192,7 +194,7 @@ cdef class Capture:
         A file that ends inside a record is told by `broken_off`. Raises CaptureError at any other damage.
         """
         cdef CaptureMapping _held = self._opened()          # against a close meanwhile
-        cdef CaptureSummary summary = CaptureSummary.__new__(CaptureSummary)
+        cdef CaptureSummary summary = CaptureSummary()
         cdef RecordReader reader = self.start
         cdef int outcome
         try:
