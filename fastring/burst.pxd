@@ -40,9 +40,20 @@ cdef class Burst:
 
 
 cdef class BurstSource:
+    cdef public object error        # why fill failed
     cdef int fill(self, Burst burst, uint32_t most) noexcept nogil
 
 
 cdef class BurstSink:
     cdef public object error        # what on_burst raised last, for whoever runs the loop
     cdef int deliver(self, Burst burst) noexcept nogil
+
+
+cdef class RepeatSource(BurstSource):
+    cdef Burst packets
+    cdef uint32_t next              # Frame to go on with
+    cdef readonly uint64_t left     # packets still to come
+
+
+cdef class CountingSink(BurstSink):
+    cdef readonly uint64_t packets, bytes, bursts

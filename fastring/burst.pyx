@@ -24,6 +24,24 @@ cdef class Burst:
         self.capacity = capacity
         self.pool = pool
 
+    @staticmethod
+    def from_mapped(buffer, *, uint64_t iova, offsets, lengths):
+        """Make a burst of packets that lie in `buffer`, mapped for DMA at `iova`: a card reads them where they are.
+
+        The burst keeps the buffer; the packets must not change while a card has them. Raises IndexError outside it.
+        """
+        cdef const uint8_t[::1] view = buffer
+        cdef Burst burst = Burst(max(len(offsets), 1))
+        cdef uint64_t offset, length, size = view.shape[0]
+        cdef uint32_t i
+        for i, (offset, length) in enumerate(zip(offsets, lengths, strict=True)):
+            if not 0 < length <= 0xFFFFFFFFu or offset > size or length > size - offset:
+                raise IndexError(f"packet {i}: {length} bytes at {offset} of a buffer of {size}")
+            burst.frames[i] = Frame(<uint8_t*>&view[0] + offset, iova + offset, 0, length, NO_BUFFER, length, 0, 0)
+        burst.count = len(offsets)
+        burst.keepalive = memoryview(buffer)
+        return burst
+
     def __dealloc__(self):
         if self.frames != NULL:
             self.release()
@@ -157,3 +175,48 @@ cdef class BurstSink:
     def on_burst(self, Burst burst):
         """Called with each burst, GIL held. The packets must be copied or taken before it returns."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither deliver nor on_burst")
+
+
+cdef class RepeatSource(BurstSource):
+    """The packets of one burst over and over, `packets` in all: the simplest generator (pktgen's clone_skb)."""
+
+    def __init__(self, Burst burst not None, *, uint64_t packets):
+        if burst.count == 0:
+            raise ValueError("there is nothing to repeat in an empty burst")
+        self.packets = burst
+        self.left = packets
+
+    cdef int fill(self, Burst burst, uint32_t most) noexcept nogil:
+        cdef uint32_t n = 0, end
+        if most > burst.capacity:
+            most = burst.capacity
+        while self.left:
+            end = self.next + 1
+            while self.packets.frames[end - 1].flags & FRAME_MORE:
+                end += 1
+            if n + end - self.next > most:
+                break
+            memcpy(&burst.frames[n], &self.packets.frames[self.next], (end - self.next) * sizeof(Frame))
+            n += end - self.next
+            self.next = end if end < self.packets.count else 0
+            self.left -= 1
+        burst.count = n
+        return n
+
+
+cdef class CountingSink(BurstSink):
+    """Counts packets and bytes and keeps none: what a measurement wants at the far end."""
+
+    cdef int deliver(self, Burst burst) noexcept nogil:
+        cdef uint32_t i
+        cdef uint64_t packets = 0, bytes = 0
+        for i in range(burst.count):
+            packets += not burst.frames[i].flags & FRAME_MORE
+            bytes += burst.frames[i].len
+        self.packets += packets
+        self.bytes += bytes
+        self.bursts += 1
+        return 0
+
+    def __repr__(self):
+        return f"<CountingSink: {self.packets} packets, {self.bytes} bytes in {self.bursts} bursts>"

@@ -11,6 +11,7 @@ cdef class IrqLine:
     cdef irq_handler handler
     cdef void* context
     cdef object owner               # keeps context alive
+    cdef public object error        # what a Python handler raised last, for whoever runs the loop
     cdef void set_level(self, bint level) noexcept nogil                # device side
     cdef bint service(self) noexcept nogil                              # CPU side: run the handler while the line is up, once
     cdef void request(self, irq_handler handler, void* context, object owner)    # request_irq

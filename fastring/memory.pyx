@@ -14,7 +14,7 @@ import os
 
 from cpython.buffer cimport PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport free, realloc
-from libc.string cimport memmove
+from libc.string cimport memmove, memset
 
 from fastring.sanitize cimport poison, unpoison
 
@@ -114,13 +114,12 @@ cdef class Arena:
 
     def free(self, uint64_t offset):
         """Give back what `alloc` returned. Raises ValueError for an offset that is not allocated (a double free)."""
-        cdef uint64_t size, i
+        cdef uint64_t size
         if offset not in self._allocated:
             raise ValueError(f"offset {offset:#x} of Arena {self.name!r} is not allocated: freed twice, or never")
         size = self._allocated.pop(offset)
-        with nogil:
-            for i in range(size):
-                self.base[offset + i] = 0       # alloc promises zeroes
+        unpoison(self.base + offset, size)      # a pool's buffers lie here poisoned
+        memset(self.base + offset, 0, size)     # alloc promises zeroes
         poison(self.base + offset, size)
         self._holes.append([offset, size])
         self._holes.sort()

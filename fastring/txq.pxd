@@ -1,6 +1,6 @@
 """TxQueue: a netdev_queue's stop/wake state and byte queue limits, and what a burst is transmitted to."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from fastring.burst cimport Frame
 
@@ -11,19 +11,23 @@ cdef enum:                          # TxQueue.state, the kernel's netdev_queue_s
 
 
 cdef class TxQueue:
-    cdef uint32_t state             # shared by stopper (xmit) and waker (poll): atomic
+    cdef readonly uint32_t state    # shared by stopper (xmit) and waker (poll): atomic
     cdef bint device_down           # under stop: do not wake
     cdef readonly int64_t trans_start       # ns, last accepted xmit
     cdef readonly uint64_t stops, wakes, restarts, requeues     # restarts: stopped, re-checked, started again
+    cdef readonly uint64_t bql_stops        # times BQL stopped it
+    cdef readonly uint64_t bql_excess       # bytes completed that were never sent: refused, a driver's bug
     # BQL (lib/dynamic_queue_limits.c): producer side, then completion side on a cache line of its own
     cdef uint32_t num_queued, last_obj_cnt
+    cdef uint8_t _cache_line[64]
     cdef uint32_t adj_limit         # limit + num_completed
-    cdef uint32_t num_completed, limit, prev_ovlimit, prev_num_queued, prev_last_obj_cnt
+    cdef readonly uint32_t limit    # bytes
+    cdef uint32_t num_completed, prev_ovlimit, prev_num_queued, prev_last_obj_cnt
     cdef uint32_t lowest_slack
     cdef int64_t slack_start_time
     cdef uint32_t max_limit, min_limit
     cdef int64_t slack_hold_time
-    cdef bint bql
+    cdef readonly bint bql
 
     cdef bint stopped(self) noexcept nogil              # DRV_XOFF | STACK_XOFF | FROZEN
     cdef bint driver_stopped(self) noexcept nogil       # DRV_XOFF
@@ -38,6 +42,9 @@ cdef class TxQueue:
     cdef void sent(self, uint32_t bytes) noexcept nogil                 # netdev_tx_sent_queue
     cdef void completed(self, uint32_t packets, uint32_t bytes, int64_t now) noexcept nogil   # netdev_tx_completed_queue
     cdef void reset_bql(self) noexcept nogil                            # netdev_tx_reset_queue
+    cdef bint _has_room(self) noexcept nogil
+    cdef void _account(self, uint32_t count, int64_t now) noexcept nogil
+    cdef uint32_t _shrink(self, uint32_t completed, uint32_t limit, int64_t now) noexcept nogil
 
 
 cdef class XmitTarget:

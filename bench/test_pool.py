@@ -1,0 +1,54 @@
+"""BufferPool against malloc: 32 buffers taken and given back. Figures are ratios.
+
+    pytest bench/test_pool.py -s
+"""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fastring.memory import Arena
+from fastring.pool import BufferPool
+
+sys.path.insert(0, str(Path(__file__).parent / "peers"))
+import peers
+
+ROUNDS, RUNS, BULK, SIZE = 50_000, 7, 32, 2048
+
+
+@pytest.fixture(scope="module")
+def loops():
+    try:
+        return peers.build_extension("pool_loops")
+    except peers.Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def pool():
+    with Arena(1 << 21) as arena:
+        yield BufferPool(arena, count=512, buffer_size=SIZE)
+
+
+def nanoseconds(loop, *args):
+    start = time.perf_counter_ns()
+    loop(*args)
+    return (time.perf_counter_ns() - start) / (ROUNDS * BULK)
+
+
+def test_take_and_give_32(benchmark, loops, pool):
+    benchmark.extra_info["operations"] = ROUNDS * BULK
+    benchmark(loops.take_give, pool, ROUNDS)
+    assert pool.available == pool.count
+
+
+def test_take_and_give_against_malloc(loops, pool, capsys):
+    ours, theirs = [], []
+    for _ in range(RUNS):
+        ours.append(nanoseconds(loops.take_give, pool, ROUNDS))
+        theirs.append(nanoseconds(loops.malloc_free, ROUNDS, SIZE))
+    with capsys.disabled():
+        print(f"\npool, 32 buffers: {statistics.median(theirs) / statistics.median(ours):.2f} x the buffers per second of malloc + free "
+              f"({statistics.median(ours):.2f} against {statistics.median(theirs):.2f} ns a buffer, medians of {RUNS})")

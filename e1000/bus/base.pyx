@@ -1,0 +1,75 @@
+"""Bus: what a driver sees of a card: 32-bit registers, memory both can reach, one interrupt line.
+
+A bus in Cython overrides read32 and write32; a bus in Python overrides `read` and `write`.
+"""
+
+cdef class HostMemory:
+    """The memory of one host: an Arena for what drivers allocate, and the bus addresses at which its devices reach it.
+
+    `size`: bytes of arena; pages nobody touches cost nothing. Several buses may share one HostMemory, as cards in one machine do.
+    """
+
+    def __init__(self, *, uint64_t size=1 << 27):
+        self.arena = Arena(size, name="host-memory")
+        self.addresses = AddressSpace()
+        self.iova = self.addresses.map(self.arena)
+
+    def alloc_coherent(self, uint64_t size, *, uint64_t align=4096):
+        """dma_alloc_coherent: zeroed memory; returns its bus address. Raises OSError ENOMEM."""
+        return self.iova + self.arena.alloc(size, align=align)
+
+    def free_coherent(self, uint64_t iova):
+        """Give back what alloc_coherent returned. Raises ValueError for anything else."""
+        self.arena.free(iova - self.iova)
+
+    def map(self, buffer):
+        """dma_map: make any buffer reachable (read-only if it is); returns its bus address. It is held until `unmap`."""
+        return self.addresses.map(buffer)
+
+    def unmap(self, uint64_t iova):
+        """dma_unmap. Raises OSError ENOENT if nothing is mapped there."""
+        self.addresses.unmap(iova)
+
+    def close(self):
+        """Unmap the arena and give its memory back; again is harmless. The devices on it must be closed or stopped."""
+        if self.arena.address:
+            self.addresses.unmap(self.iova)
+            self.arena.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def __repr__(self):
+        return f"<HostMemory: {self.arena}, {self.addresses}>"
+
+
+cdef class Bus:
+    """One card as its driver sees it. `memory`: where the card does DMA. `irq`: its interrupt line."""
+
+    cdef uint32_t read32(self, uint32_t offset) noexcept nogil:
+        with gil:
+            return self.read(offset)
+
+    cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil:
+        with gil:
+            self.write(offset, value)
+
+    def read(self, offset):
+        """Read the 32-bit register at a BAR0 offset."""
+        raise NotImplementedError(f"{type(self).__name__} overrides neither read32 nor read")
+
+    def write(self, offset, value):
+        """Write the 32-bit register at a BAR0 offset."""
+        raise NotImplementedError(f"{type(self).__name__} overrides neither write32 nor write")
+
+    def close(self):
+        """Take the card off the bus; again is harmless."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()

@@ -1,0 +1,18 @@
+"""E1000Device: one card, held together."""
+
+from libc.stdint cimport uint32_t
+
+from e1000.device.state cimport Card
+from fastring.irq cimport IrqLine
+from fastring.memory cimport AddressSpace
+from fastring.wire cimport Wire
+
+
+cdef class E1000Device:
+    cdef Card* card
+    cdef readonly Wire wire
+    cdef AddressSpace memory
+    cdef IrqLine irq
+    cdef uint32_t read32(self, uint32_t offset) noexcept nogil
+    cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil
+    cdef void connect(self, AddressSpace memory, IrqLine irq) except *

@@ -1,0 +1,166 @@
+"""E1000Device: one card, held together: its state, what it is plugged into, and a view for people."""
+
+import errno
+
+from libc.stdlib cimport calloc, free
+
+from e1000.device.interrupt cimport update_line
+from e1000.device.mmio cimport card_reset, mmio_read, mmio_write, register_peek, set_link
+from e1000.device.rx cimport rx_receive
+from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, Card
+from e1000.device.tx cimport tx_run
+from e1000.regs cimport CTRL, CTRL_SLU, MAX_FRAME, RDT, TDT
+from fastring.atomic cimport cpu_relax, exchange32, store_release32
+
+from e1000 import regmap
+
+DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_runt", "rx_oversize", "rx_missed", "rx_dma", "tx_dma", "tx_empty", "tx_oversize")
+
+
+def parse_mac(mac):
+    """A station address as six bytes, from "52:54:00:12:34:56" or six bytes. Raises ValueError."""
+    try:
+        raw = bytes.fromhex(mac.replace(":", "").replace("-", "")) if isinstance(mac, str) else bytes(mac)
+    except ValueError:
+        raw = b""
+    if len(raw) != 6 or raw[0] & 1 or not any(raw):
+        raise ValueError(f"{mac!r} is no station address: six bytes, not all zero, not multicast")
+    return raw
+
+
+cdef void tx_room(void* card) noexcept nogil:
+    """The wire's room_handler."""
+    if not (<Card*>card).threaded:
+        tx_run(<Card*>card)
+
+
+cdef inline void lock(uint32_t* word) noexcept nogil:
+    while exchange32(word, 1):
+        cpu_relax()
+
+
+cdef class E1000Device:
+    """An Intel 82540EM on a wire. Plug it into a bus (`LocalBus`), which gives it memory and an interrupt line.
+
+    `mac`: station address, what a reset loads into RAL0/RAH0. `wire`: any fastring Wire, or None for no cable.
+    Register accesses run the engines on the calling thread, unless a DeviceThread does. Close it, or leave ``with``, to unplug.
+    """
+
+    def __cinit__(self):
+        self.card = <Card*>calloc(1, sizeof(Card))
+        if self.card == NULL:
+            raise MemoryError()
+        self.card.fifo = <unsigned char*>calloc(1, FIFO_SIZE)
+        self.card.tx_long = <unsigned char*>calloc(1, MAX_FRAME)
+        if self.card.fifo == NULL or self.card.tx_long == NULL:
+            raise MemoryError()
+
+    def __init__(self, *, mac="52:54:00:12:34:56", Wire wire=None):
+        self.card.mac = int.from_bytes(parse_mac(mac), "little")
+        card_reset(self.card)
+        if wire is not None:
+            self.plug(wire)
+
+    def __dealloc__(self):
+        if self.card != NULL:
+            free(self.card.fifo)
+            free(self.card.tx_long)
+            free(self.card)
+
+    def plug(self, Wire wire not None):
+        """Plug a cable in. Raises OSError EBUSY if there is one, or the wire has a card already."""
+        if self.wire is not None:
+            raise OSError(errno.EBUSY, f"{self!r} is plugged into {self.wire!r} already")
+        wire.attach(rx_receive, tx_room, self.card, self)
+        self.wire = wire
+        self.card.wire = <void*>wire
+        set_link(self.card, self.card.regs[CTRL >> 2] & CTRL_SLU)
+
+    def unplug(self):
+        """Pull the cable; harmless without one."""
+        if self.wire is not None:
+            self.wire.detach()
+            self.card.wire = NULL
+            self.wire = None
+            set_link(self.card, False)
+
+    cdef void connect(self, AddressSpace memory, IrqLine irq) except *:
+        """Used by a bus: the memory the card may reach, and its interrupt line; None, None takes them away."""
+        if memory is not None and self.memory is not None:
+            raise OSError(errno.EBUSY, f"{self!r} is on a bus already")
+        self.memory = memory
+        self.irq = irq
+        self.card.iovas = NULL if memory is None else &memory.iovas
+        self.card.irq = NULL if irq is None else <void*>irq
+        update_line(self.card)
+
+    cdef uint32_t read32(self, uint32_t offset) noexcept nogil:
+        cdef uint32_t value
+        if not self.card.threaded:
+            return mmio_read(self.card, offset)
+        lock(self.card.lock)
+        value = mmio_read(self.card, offset)
+        store_release32(self.card.lock, 0)
+        return value
+
+    cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil:
+        if not self.card.threaded:
+            mmio_write(self.card, offset, value)
+        elif offset == TDT:                                 # a doorbell is a store: the thread sees it
+            store_release32(&self.card.tdt, value & 0xFFFF)
+        elif offset == RDT:
+            store_release32(&self.card.rdt, value & 0xFFFF)
+        else:
+            lock(self.card.lock)
+            mmio_write(self.card, offset, value)
+            store_release32(self.card.lock, 0)
+
+    def read(self, uint32_t offset):
+        """Read the 32-bit register at a BAR0 offset, with its side effects."""
+        cdef uint32_t value
+        self._check_offset(offset)
+        with nogil:                     # the card's thread may hold the lock and wait for the GIL (a wire in Python)
+            value = self.read32(offset)
+        return value
+
+    def write(self, uint32_t offset, uint32_t value):
+        """Write the 32-bit register at a BAR0 offset."""
+        self._check_offset(offset)
+        with nogil:
+            self.write32(offset, value)
+
+    def _check_offset(self, uint32_t offset):
+        if offset >= BAR0_SIZE or offset % 4:
+            raise ValueError(f"BAR0 offset {offset:#x}: registers lie at multiples of 4 below {BAR0_SIZE:#x}")
+
+    def peek(self, uint32_t offset):
+        """A register's value without the side effects of reading it."""
+        self._check_offset(offset)
+        return register_peek(self.card, offset)
+
+    def dump(self):
+        """Every register by name, without side effects."""
+        return {name: register_peek(self.card, offset) for offset, (name, _) in regmap.expand().items()}
+
+    @property
+    def drops(self):
+        """Frames that reached the card and went nowhere, by reason; never reset."""
+        return {name: self.card.drops[i] for i, name in enumerate(DROP_NAMES)}
+
+    @property
+    def mac(self):
+        """The station address a reset loads."""
+        return ":".join(f"{byte:02x}" for byte in int(self.card.mac).to_bytes(6, "little"))
+
+    def close(self):
+        """Unplug it; again is harmless."""
+        self.unplug()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def __repr__(self):
+        return f"<E1000Device {self.mac}: {'no cable' if self.wire is None else self.wire}>"

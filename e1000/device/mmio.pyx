@@ -1,0 +1,247 @@
+"""Register accesses in BAR0: tables made from regmap for what only stores or counts, functions for the rest."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from e1000.device.interrupt cimport raise_cause, read_icr, update_line
+from e1000.device.rx cimport rx_tail_moved
+from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, RAR_ENTRIES, REG_WORDS, Card, stat_index
+from e1000.device.tx cimport tx_run
+from e1000.regs cimport *
+from fastring.atomic cimport load_acquire32, load_relaxed32, store_release32
+
+from e1000 import regmap
+
+cdef enum Kind:
+    UNMAPPED                        # reads 0, a write is lost
+    STORED
+    STAT
+    STAT64_LOW
+    STAT64_HIGH
+    SPECIAL
+
+cdef uint8_t KIND[REG_WORDS]
+cdef uint32_t MASK[REG_WORDS]
+cdef uint32_t RESET[REG_WORDS]
+
+
+cdef int fill_tables() except -1:
+    kinds = {regmap.Access.RW: STORED, regmap.Access.RO: STORED, regmap.Access.STAT: STAT,
+             regmap.Access.STAT64_LOW: STAT64_LOW, regmap.Access.STAT64_HIGH: STAT64_HIGH, regmap.Access.SPECIAL: SPECIAL}
+    for offset, (_, register) in regmap.expand().items():
+        KIND[offset // 4] = kinds[register.access]
+        MASK[offset // 4] = 0 if register.access is regmap.Access.RO else register.mask
+        RESET[offset // 4] = register.reset
+    return 0
+
+
+fill_tables()
+
+
+cdef uint32_t mmio_read(Card* card, uint32_t offset) noexcept nogil:
+    """Read a 32-bit register. Side effects as the manual has them: ICR and statistics clear."""
+    cdef uint32_t i = (offset & (BAR0_SIZE - 1)) >> 2, value
+    cdef uint64_t* stat
+    cdef Kind kind = <Kind>KIND[i]
+    if kind == STORED:
+        return card.regs[i]
+    if kind == SPECIAL:
+        return read_special(card, i << 2)
+    if kind == UNMAPPED:
+        return 0
+    value = <uint32_t>register_peek(card, i << 2)
+    stat = &card.stat[stat_index(i << 2)]
+    if kind == STAT:
+        stat[0] = 0
+    elif kind == STAT64_HIGH:
+        (stat - 1)[0] = 0           # reading the high half clears both (§13.7.1)
+    return value
+
+
+cdef uint64_t register_peek(Card* card, uint32_t offset) noexcept nogil:
+    """A register's value without side effects."""
+    cdef uint32_t i = (offset & (BAR0_SIZE - 1)) >> 2
+    cdef uint64_t* stat
+    cdef Kind kind = <Kind>KIND[i]
+    if kind == STORED:
+        return card.regs[i]
+    if kind == UNMAPPED:
+        return 0
+    if kind == SPECIAL:
+        return card.icr if i << 2 == ICR else read_special(card, i << 2)
+    stat = &card.stat[stat_index(i << 2)]
+    if kind == STAT64_LOW:
+        return <uint32_t>stat[0]
+    if kind == STAT64_HIGH:
+        return (stat - 1)[0] >> 32
+    return stat[0] if stat[0] < 0xFFFFFFFFu else 0xFFFFFFFFu    # a statistic stays at its maximum
+
+
+cdef uint32_t read_special(Card* card, uint32_t offset) noexcept nogil:
+    if offset == ICR:
+        return read_icr(card)
+    if offset == IMS:
+        return card.ims
+    if offset == RCTL:
+        return card.rctl
+    if offset == TCTL:
+        return card.tctl
+    if offset == TDH:
+        return load_acquire32(&card.tdh)
+    if offset == TDT:
+        return load_relaxed32(&card.tdt)
+    if offset == RDH:
+        return load_acquire32(&card.rdh)
+    if offset == RDT:
+        return load_relaxed32(&card.rdt)
+    if offset == TDLEN:
+        return card.tdlen
+    if offset == RDLEN:
+        return card.rdlen
+    if offset == TDBAL:
+        return <uint32_t>card.tdba
+    if offset == TDBAH:
+        return <uint32_t>(card.tdba >> 32)
+    if offset == RDBAL:
+        return <uint32_t>card.rdba
+    if offset == RDBAH:
+        return <uint32_t>(card.rdba >> 32)
+    if offset == ICS or offset == IMC:
+        return 0                    # write-only
+    return card.regs[offset >> 2]   # CTRL, STATUS, RAL, RAH
+
+
+cdef void mmio_write(Card* card, uint32_t offset, uint32_t value) noexcept nogil:
+    """Write a 32-bit register and do what it sets off."""
+    cdef uint32_t i = (offset & (BAR0_SIZE - 1)) >> 2
+    if KIND[i] == STORED:
+        card.regs[i] = (card.regs[i] & ~MASK[i]) | (value & MASK[i])
+    elif KIND[i] == SPECIAL:
+        write_special(card, i << 2, value & MASK[i])
+
+
+cdef void write_special(Card* card, uint32_t offset, uint32_t value) noexcept nogil:
+    if offset == TDT:
+        store_release32(&card.tdt, value)
+        kick_tx(card)
+    elif offset == RDT:
+        store_release32(&card.rdt, value)
+        kick_rx(card)
+    elif offset == IMS:
+        card.ims |= value
+        update_line(card)
+    elif offset == IMC:
+        card.ims &= ~value
+        update_line(card)
+    elif offset == ICS:
+        raise_cause(card, value)
+    elif offset == ICR:
+        card.icr &= ~value          # write 1 to clear, besides reading
+        update_line(card)
+    elif offset == RCTL:
+        card.rctl = value
+        card.rx_buffer_size = buffer_size(value)
+        kick_rx(card)
+    elif offset == TCTL:
+        card.tctl = value
+        kick_tx(card)
+    elif offset == CTRL:
+        write_ctrl(card, value)
+    elif RAL0 <= offset < RAL0 + 8 * RAR_ENTRIES:
+        card.regs[offset >> 2] = value
+        update_addresses(card)
+    else:
+        write_ring(card, offset, value)
+
+
+cdef void write_ring(Card* card, uint32_t offset, uint32_t value) noexcept nogil:
+    """Ring bases, lengths and heads."""
+    if offset == TDBAL:
+        card.tdba = (card.tdba & 0xFFFFFFFF00000000ull) | value
+    elif offset == TDBAH:
+        card.tdba = (card.tdba & 0xFFFFFFFFu) | <uint64_t>value << 32
+    elif offset == TDLEN:
+        card.tdlen = value
+    elif offset == TDH:
+        card.tdh = value
+    elif offset == RDBAL:
+        card.rdba = (card.rdba & 0xFFFFFFFF00000000ull) | value
+    elif offset == RDBAH:
+        card.rdba = (card.rdba & 0xFFFFFFFFu) | <uint64_t>value << 32
+    elif offset == RDLEN:
+        card.rdlen = value
+    elif offset == RDH:
+        card.rdh = value
+
+
+cdef inline void kick_tx(Card* card) noexcept nogil:
+    """A doorbell runs the engine here, unless a DeviceThread does."""
+    if not card.threaded:
+        tx_run(card)
+
+
+cdef inline void kick_rx(Card* card) noexcept nogil:
+    if not card.threaded:
+        rx_tail_moved(card)
+
+
+cdef uint32_t buffer_size(uint32_t rctl) noexcept nogil:
+    """RCTL.BSIZE and BSEX (§13.4.22): 2048, 1024, 512, 256; with BSEX 16384, 8192, 4096, its code 0 being reserved."""
+    cdef uint32_t code = rctl >> RCTL_BSIZE_SHIFT & 3
+    if rctl & RCTL_BSEX and code:
+        return 32768 >> code
+    return 2048 >> code
+
+
+cdef void update_addresses(Card* card) noexcept nogil:
+    """Make the filter's table from RAL and RAH."""
+    cdef uint32_t i, low, high
+    card.ra_count = 0
+    for i in range(RAR_ENTRIES):
+        low = card.regs[(RAL0 >> 2) + 2 * i]
+        high = card.regs[(RAH0 >> 2) + 2 * i]
+        if high & RAH_AV:
+            card.ra[card.ra_count] = low | <uint64_t>(high & 0xFFFF) << 32
+            card.ra_count += 1
+
+
+cdef void write_ctrl(Card* card, uint32_t value) noexcept nogil:
+    """CTRL: reset (self-clearing) and the link (§13.4.1)."""
+    if value & CTRL_RST:
+        card_reset(card)
+        return
+    card.regs[CTRL >> 2] = value & ~CTRL_PHY_RST
+    set_link(card, card.wire != NULL and (value & CTRL_SLU) != 0)
+
+
+cdef void set_link(Card* card, bint up) noexcept nogil:
+    """Change STATUS.LU, and say so with LSC."""
+    cdef uint32_t* status = &card.regs[STATUS >> 2]
+    if up != ((status[0] & STATUS_LU) != 0):
+        status[0] ^= STATUS_LU
+        raise_cause(card, ICR_LSC)
+
+
+cdef void card_reset(Card* card) noexcept nogil:
+    """Everything but the wire, the mapping and what fastring itself counts to its reset value (CTRL.RST, §13.4.1)."""
+    cdef uint32_t i
+    for i in range(REG_WORDS):
+        card.regs[i] = RESET[i]
+    memset(card.stat, 0, sizeof(card.stat))
+    card.tdba = card.rdba = 0
+    card.tdlen = card.rdlen = 0
+    card.tdh = card.rdh = 0
+    store_release32(&card.tdt, 0)
+    store_release32(&card.rdt, 0)
+    card.tctl = card.rctl = 0
+    card.rx_buffer_size = buffer_size(0)
+    card.fifo_size = FIFO_SIZE if (RESET[PBA >> 2] & 0xFFFF) * 1024 > FIFO_SIZE else (RESET[PBA >> 2] & 0xFFFF) * 1024
+    card.fifo_read = card.fifo_used = 0
+    card.regs[RAL0 >> 2] = <uint32_t>card.mac
+    card.regs[RAH0 >> 2] = <uint32_t>(card.mac >> 32) | RAH_AV
+    update_addresses(card)
+    card.icr = card.ims = 0
+    update_line(card)
+    # A wire this card held up is let go: its frames are lost to a receiver that is off, not stuck for ever.
+    if not card.threaded:
+        rx_tail_moved(card)

@@ -1,0 +1,7 @@
+"""The receive engine (§3.2): frames from the wire to descriptors."""
+
+from e1000.device.state cimport Card
+from fastring.burst cimport Frame
+
+cdef int rx_receive(void* card, Frame* frames, int n, bint may_refuse) noexcept nogil
+cdef void rx_tail_moved(Card* card) noexcept nogil

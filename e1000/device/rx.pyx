@@ -1,0 +1,372 @@
+"""The receive engine (§3.2): frames from the wire to descriptors.
+
+A frame is checked, filtered, and written straight to the host's buffers when there are descriptors for it. When there are none,
+a lossless wire is asked to wait; any other frame goes to the FIFO, and is missed when that is full.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from e1000.desc cimport RXD_ERROR_RXE, RXD_STAT_DD, RXD_STAT_EOP, RXD_STAT_IXSM, RXD_STAT_PIF, Desc
+from e1000.device.interrupt cimport raise_cause
+from e1000.device.state cimport (DROP_RX_DISABLED, DROP_RX_DMA, DROP_RX_FILTERED, DROP_RX_MISSED, DROP_RX_OVERSIZE,
+                                 DROP_RX_RUNT, Card, ring_count, size_class, stat_index)
+from e1000.regs cimport (BPRC, CRC_LENGTH, GORCL, GPRC, ICR_RXDMT0, ICR_RXO, ICR_RXT0, MAX_FRAME, MAX_STANDARD_FRAME,
+                         MIN_FRAME, MPC, MPRC, MTA, PRC64, RCTL_BAM, RCTL_EN, RCTL_LPE, RCTL_MO_SHIFT, RCTL_MPE,
+                         RCTL_RDMTS_SHIFT, RCTL_SECRC, RCTL_UPE, RNBC, ROC, RUC, TORL, TPR)
+from fastring.atomic cimport load_acquire32, load_relaxed64, store_release32, store_release64
+from fastring.burst cimport FRAME_MORE, Frame
+from fastring.crc cimport crc32_frame
+from fastring.memory cimport translate
+from fastring.wire cimport Wire
+
+cdef enum:
+    HEADER = 16                     # bytes of a frame the filter and the length rules look at
+
+cdef extern from *:
+    """
+    #define FASTRING_ADDRESS_BITS 0xFFFFFFFFFFFFull
+    """
+    const uint64_t ADDRESS_BITS "FASTRING_ADDRESS_BITS"     # six bytes of a 64-bit word; also the broadcast address
+
+
+ctypedef struct Arrival:            # one frame at the door
+    Frame* pieces
+    int count
+    uint32_t length                 # bytes without CRC
+    const uint8_t* header           # its first bytes, contiguous
+    uint64_t destination            # address, first byte lowest
+    uint8_t copy[HEADER]            # of the header, when the pieces split it
+
+
+cdef int rx_receive(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil:
+    """The wire's receive_handler."""
+    cdef Card* card = <Card*>context
+    cdef Ring ring
+    cdef Arrival frame
+    cdef int i = 0
+    cdef uint32_t causes = 0
+    if not card.rctl & RCTL_EN:
+        card.drops[DROP_RX_DISABLED] += count_packets(frames, n)
+        return n
+    open_ring(card, &ring)
+    while i < n:
+        look_at(&frame, &frames[i], n - i)
+        if may_refuse and not has_room(card, &ring, frame.length):
+            card.rx_refused = True
+            break
+        if admit(card, &frame):
+            causes |= place(card, &ring, &frame)
+        i += frame.count
+    close_ring(card, &ring, causes)
+    return i
+
+
+cdef inline void look_at(Arrival* frame, Frame* pieces, int n) noexcept nogil:
+    """Find the frame's end and its header."""
+    frame.pieces = pieces
+    frame.count = 1
+    frame.length = pieces.len
+    frame.header = pieces.data
+    while pieces[frame.count - 1].flags & FRAME_MORE and frame.count < n:
+        frame.length += pieces[frame.count].len
+        frame.count += 1
+    if pieces.len < HEADER:
+        gather_header(frame)
+    frame.destination = load_relaxed64(<const uint64_t*>frame.header) & ADDRESS_BITS
+
+
+cdef void gather_header(Arrival* frame) noexcept nogil:
+    cdef uint32_t have = 0, part
+    cdef int i
+    memset(frame.copy, 0, HEADER)
+    for i in range(frame.count):
+        part = frame.pieces[i].len if frame.pieces[i].len < HEADER - have else HEADER - have
+        memcpy(frame.copy + have, frame.pieces[i].data, part)
+        have += part
+    frame.header = frame.copy
+
+
+cdef uint32_t count_packets(const Frame* frames, int n) noexcept nogil:
+    cdef int i
+    cdef uint32_t packets = 0
+    for i in range(n):
+        packets += not frames[i].flags & FRAME_MORE
+    return packets
+
+
+# --- address filter and length rules (§3.2.1, §13.4.22) ---
+
+cdef inline bint admit(Card* card, const Arrival* frame) noexcept nogil:
+    """Count the frame, and say whether it passes."""
+    cdef uint64_t* stat = card.stat
+    stat[stat_index(TPR)] += 1
+    stat[stat_index(TORL)] += frame.length + CRC_LENGTH
+    if not address_matches(card, frame.destination):
+        card.drops[DROP_RX_FILTERED] += 1
+        return False
+    if frame.length < MIN_FRAME - CRC_LENGTH:
+        stat[stat_index(RUC)] += 1
+        card.drops[DROP_RX_RUNT] += 1
+        return False
+    if frame.length > MAX_STANDARD_FRAME - CRC_LENGTH and too_long(card, frame):
+        stat[stat_index(ROC)] += 1
+        card.drops[DROP_RX_OVERSIZE] += 1
+        return False
+    return True
+
+
+cdef inline bint address_matches(Card* card, uint64_t destination) noexcept nogil:
+    cdef uint32_t i, bit
+    if destination & 1:
+        if destination == ADDRESS_BITS:
+            return card.rctl & (RCTL_BAM | RCTL_MPE)
+        if card.rctl & RCTL_MPE:
+            return True
+        bit = multicast_hash(card, destination)
+        if card.regs[(MTA >> 2) + (bit >> 5)] >> (bit & 31) & 1:
+            return True
+    elif card.rctl & RCTL_UPE:
+        return True
+    for i in range(card.ra_count):
+        if card.ra[i] == destination:
+            return True
+    return False
+
+
+cdef uint32_t multicast_hash(Card* card, uint64_t destination) noexcept nogil:
+    """12 of the address's last 16 bits: 47:36, 46:35, 45:34 or 43:32 by RCTL.MO (§13.5.1)."""
+    cdef uint32_t offset = card.rctl >> RCTL_MO_SHIFT & 3
+    return <uint32_t>(destination >> (36 - offset if offset < 3 else 32)) & 0xFFF
+
+
+cdef bint too_long(Card* card, const Arrival* frame) noexcept nogil:
+    """Without LPE 1518 bytes, or 1522 with a VLAN tag; with it 16384."""
+    cdef bint tagged = frame.header[12] == 0x81 and frame.header[13] == 0x00
+    if card.rctl & RCTL_LPE:
+        return frame.length > MAX_FRAME - CRC_LENGTH
+    return frame.length > MAX_STANDARD_FRAME - CRC_LENGTH + 4 * tagged
+
+
+# --- descriptors ---
+
+ctypedef struct Ring:               # the receive ring during one call
+    Desc* desc                      # NULL: not set up, or outside mapped memory
+    uint32_t count, head
+    uint32_t available              # descriptors the host has given and not got back
+    uint32_t threshold              # RXDMT0 when available falls to it
+
+
+cdef void open_ring(Card* card, Ring* ring) noexcept nogil:
+    cdef uint32_t tail = load_acquire32(&card.rdt)      # pairs with the driver's release of the tail
+    ring.count = ring_count(card.rdlen)
+    ring.head = card.rdh
+    ring.available = 0
+    ring.desc = NULL
+    if ring.count == 0 or ring.head >= ring.count or tail >= ring.count or ring.head == tail:
+        return
+    ring.desc = <Desc*>translate(card.iovas, card.rdba, card.rdlen, True, &card.rx_ring_hint)
+    if ring.desc == NULL:
+        return
+    ring.available = tail - ring.head if tail >= ring.head else tail + ring.count - ring.head
+    ring.threshold = ring.count >> (1 + (card.rctl >> RCTL_RDMTS_SHIFT & 3))
+
+
+cdef void close_ring(Card* card, Ring* ring, uint32_t causes) noexcept nogil:
+    store_release32(&card.rdh, ring.head)
+    if causes:
+        raise_cause(card, causes)
+
+
+cdef inline uint32_t needed(Card* card, uint32_t length) noexcept nogil:
+    """Descriptors for a frame of `length` bytes without CRC."""
+    if not card.rctl & RCTL_SECRC:
+        length += CRC_LENGTH
+    if length <= card.rx_buffer_size:
+        return 1
+    return (length + card.rx_buffer_size - 1) // card.rx_buffer_size
+
+
+cdef inline bint has_room(Card* card, Ring* ring, uint32_t length) noexcept nogil:
+    """A lossless wire's frame is taken when descriptors are there for it, and never waits in the FIFO."""
+    return (ring.available >= needed(card, length) and card.fifo_used == 0) or needed(card, length) >= ring.count > 0
+
+
+cdef inline uint32_t place(Card* card, Ring* ring, Arrival* frame) noexcept nogil:
+    """Give an admitted frame to the host, to the FIFO, or up. Returns interrupt causes."""
+    if card.fifo_used or ring.available < needed(card, frame.length):
+        return to_fifo(card, ring, frame)
+    if frame.count == 1 and card.rctl & RCTL_SECRC and frame.length <= card.rx_buffer_size:
+        return store_simple(card, ring, frame)
+    return store_chain(card, ring, frame)
+
+
+cdef inline uint64_t passed_status(uint64_t destination) noexcept nogil:
+    """Status bits every good frame has: no checksum was looked at, and PIF when only a hash let a multicast in."""
+    return RXD_STAT_DD | RXD_STAT_IXSM | (RXD_STAT_PIF if destination & 1 and destination != ADDRESS_BITS else 0)
+
+
+cdef inline void count_received(Card* card, const Arrival* frame) noexcept nogil:
+    """Statistics of a good frame."""
+    cdef uint64_t* stat = card.stat
+    cdef uint32_t length = frame.length + CRC_LENGTH
+    stat[stat_index(GPRC)] += 1
+    stat[stat_index(GORCL)] += length
+    stat[stat_index(PRC64) + size_class(length)] += 1
+    if frame.destination & 1:
+        if frame.destination == ADDRESS_BITS:
+            stat[stat_index(BPRC)] += 1
+        else:
+            stat[stat_index(MPRC)] += 1
+
+
+cdef inline uint32_t advance(Ring* ring) noexcept nogil:
+    """One descriptor used up. Returns the cause it raises."""
+    ring.head = ring.head + 1 if ring.head + 1 != ring.count else 0
+    ring.available -= 1
+    return ICR_RXDMT0 if ring.available == ring.threshold else 0
+
+
+cdef inline uint32_t store_simple(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
+    """One piece, one descriptor, CRC stripped: nearly every frame."""
+    cdef Desc* desc = &ring.desc[ring.head]
+    cdef uint8_t* target = translate(card.iovas, load_relaxed64(&desc.address), frame.length, True, &card.rx_data_hint)
+    if target == NULL:
+        return fail_dma(card, ring)
+    memcpy(target, frame.pieces.data, frame.length)
+    # The data before DD: pairs with the driver's acquire of DD.
+    store_release64(&desc.word, frame.length | RXD_STAT_EOP | passed_status(frame.destination))
+    count_received(card, frame)
+    return ICR_RXT0 | advance(ring)
+
+
+cdef uint32_t fail_dma(Card* card, Ring* ring) noexcept nogil:
+    """The buffer is not there (a master abort): the descriptor goes back with an error, and the frame is lost."""
+    store_release64(&ring.desc[ring.head].word, RXD_STAT_DD | RXD_STAT_EOP | RXD_ERROR_RXE)
+    card.drops[DROP_RX_DMA] += 1
+    return ICR_RXT0 | advance(ring)
+
+
+ctypedef struct Cursor:             # where copying a frame has got to
+    Frame* piece
+    Frame* last
+    uint32_t offset
+    Frame crc                       # behind the last piece
+
+
+cdef uint32_t store_chain(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
+    """Any frame: pieces on one side, a chain of descriptors on the other, the CRC behind it unless it is stripped."""
+    cdef Cursor cursor
+    cdef uint8_t crc[CRC_LENGTH]
+    cdef uint32_t causes = ICR_RXT0, left = frame.length, part
+    cdef uint64_t status = passed_status(frame.destination)
+    cdef uint8_t* target
+    cursor.piece = frame.pieces
+    cursor.last = frame.pieces + frame.count - 1
+    cursor.offset = 0
+    if not card.rctl & RCTL_SECRC:
+        crc32_frame(frame.pieces, frame.count, crc)
+        cursor.crc.data = crc
+        cursor.crc.len = CRC_LENGTH
+        left += CRC_LENGTH
+    while left:
+        part = left if left < card.rx_buffer_size else card.rx_buffer_size
+        target = translate(card.iovas, load_relaxed64(&ring.desc[ring.head].address), part, True, &card.rx_data_hint)
+        if target == NULL:
+            return causes | fail_dma(card, ring)
+        copy_pieces(target, &cursor, part)
+        left -= part
+        store_release64(&ring.desc[ring.head].word, part | status | (0 if left else RXD_STAT_EOP))
+        causes |= advance(ring)
+    count_received(card, frame)
+    return causes
+
+
+cdef void copy_pieces(uint8_t* target, Cursor* cursor, uint32_t part) noexcept nogil:
+    """Copy the next `part` bytes of a frame."""
+    cdef uint32_t here
+    while part:
+        here = cursor.piece.len - cursor.offset
+        if here > part:
+            here = part
+        memcpy(target, cursor.piece.data + cursor.offset, here)
+        target += here
+        part -= here
+        cursor.offset += here
+        if cursor.offset == cursor.piece.len:
+            cursor.piece = &cursor.crc if cursor.piece == cursor.last else cursor.piece + 1
+            cursor.offset = 0
+
+
+# --- packet buffer: frames that wait for descriptors ---
+
+cdef inline uint32_t record_size(uint32_t length) noexcept nogil:
+    """Bytes of FIFO for a frame: a 32-bit length before it, 8-aligned, so that a length never wraps."""
+    return (length + 4 + 7) & ~7u
+
+
+cdef uint32_t to_fifo(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
+    """Keep a frame until the host gives descriptors; MPC when there is no room, or it needs more descriptors than there can be."""
+    cdef uint32_t offset = 4
+    cdef int i
+    if record_size(frame.length) > card.fifo_size - card.fifo_used or needed(card, frame.length) >= ring.count > 0:
+        card.stat[stat_index(MPC)] += 1
+        card.drops[DROP_RX_MISSED] += 1
+        return ICR_RXO
+    if ring.available == 0:
+        card.stat[stat_index(RNBC)] += 1
+    fifo_write(card, 0, <const uint8_t*>&frame.length, 4)
+    for i in range(frame.count):
+        fifo_write(card, offset, frame.pieces[i].data, frame.pieces[i].len)
+        offset += frame.pieces[i].len
+    card.fifo_used += record_size(frame.length)
+    return 0
+
+
+cdef void fifo_write(Card* card, uint32_t offset, const uint8_t* data, uint32_t length) noexcept nogil:
+    """Write behind what is used, around the end."""
+    cdef uint32_t start = (card.fifo_read + card.fifo_used + offset) % card.fifo_size
+    cdef uint32_t first = card.fifo_size - start
+    if first > length:
+        first = length
+    memcpy(card.fifo + start, data, first)
+    memcpy(card.fifo, data + first, length - first)
+
+
+cdef uint32_t drain_fifo(Card* card, Ring* ring) noexcept nogil:
+    """Give waiting frames to the host as far as its descriptors reach. Returns interrupt causes."""
+    cdef Frame pieces[2]
+    cdef Arrival frame
+    cdef uint32_t length, start, causes = 0
+    while card.fifo_used:
+        memcpy(&length, card.fifo + card.fifo_read, 4)
+        if ring.available < needed(card, length):
+            if needed(card, length) < ring.count:
+                break
+            card.stat[stat_index(MPC)] += 1             # the ring shrank under it: it can never be delivered
+            card.drops[DROP_RX_MISSED] += 1
+        else:
+            start = (card.fifo_read + 4) % card.fifo_size
+            pieces[0].data = card.fifo + start
+            pieces[0].len = length if length < card.fifo_size - start else card.fifo_size - start
+            pieces[0].flags = FRAME_MORE if pieces[0].len < length else 0
+            pieces[1].data = card.fifo
+            pieces[1].len = length - pieces[0].len
+            pieces[1].flags = 0
+            look_at(&frame, pieces, 2)
+            causes |= store_chain(card, ring, &frame)
+        card.fifo_read = (card.fifo_read + record_size(length)) % card.fifo_size
+        card.fifo_used -= record_size(length)
+    return causes
+
+
+cdef void rx_tail_moved(Card* card) noexcept nogil:
+    """The host gave descriptors: the FIFO drains, and a wire that was refused tries again."""
+    cdef Ring ring
+    if card.fifo_used and card.rctl & RCTL_EN:
+        open_ring(card, &ring)
+        close_ring(card, &ring, drain_fifo(card, &ring))
+    if card.rx_refused:
+        card.rx_refused = False
+        if card.wire != NULL:
+            (<Wire>card.wire).receiver_has_room()

@@ -1,0 +1,76 @@
+"""Card: the whole state of one 82540EM in one plain struct, so that engines need no Python object."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from fastring.memory cimport IovaMap
+
+cdef enum:
+    BAR0_SIZE = 0x20000
+    REG_WORDS = 0x8000              # 32-bit registers in it
+    RAR_ENTRIES = 16
+    STATS = 64                      # 32-bit slots from 0x4000; a 64-bit statistic lives in its low half's slot
+    FIFO_SIZE = 0x10000             # packet buffer: 64 KiB, split by PBA
+
+cdef enum:                          # frames that reached the card and went nowhere; the manual counts only some of them
+    DROP_RX_DISABLED                # RCTL.EN clear or link down: nobody listens
+    DROP_RX_FILTERED                # not for this address
+    DROP_RX_RUNT                    # RUC
+    DROP_RX_OVERSIZE                # ROC
+    DROP_RX_MISSED                  # MPC: FIFO full
+    DROP_RX_DMA                     # buffer or ring outside mapped memory
+    DROP_TX_DMA
+    DROP_TX_EMPTY                   # a packet of no bytes
+    DROP_TX_OVERSIZE                # longer than the packet buffer can ever send
+    DROP_REASONS
+
+ctypedef struct Card:
+    # Transmit engine. tdt may be written by the driver's thread: atomic.
+    IovaMap* iovas
+    uint64_t tdba
+    uint32_t tdlen, tdh, tdt, tctl
+    uint32_t tx_ring_hint, tx_data_hint
+    bint tx_running, tx_again
+    uint8_t* tx_long                # [MAX_FRAME]: a packet of more descriptors than a batch holds
+    void* wire                      # a fastring.wire.Wire, held by the E1000Device
+
+    # Receive engine. rdt may be written by the driver's thread: atomic.
+    uint64_t rdba
+    uint32_t rdlen, rdh, rdt, rctl
+    uint32_t rx_ring_hint, rx_data_hint
+    uint32_t rx_buffer_size         # from RCTL.BSIZE and BSEX
+    bint rx_refused                 # a lossless wire waits for room
+    uint32_t ra_count               # entries of ra that may match
+    uint64_t ra[RAR_ENTRIES]        # station addresses, first byte lowest; all ones where not valid
+
+    # Interrupts
+    uint32_t icr, ims
+    void* irq                       # a fastring.irq.IrqLine, held by the E1000Device
+
+    # Threads: set when a DeviceThread runs the engines, and then register accesses take the lock
+    bint threaded
+    uint32_t* lock
+
+    uint64_t stat[STATS]
+    uint64_t drops[DROP_REASONS]
+
+    # Receive FIFO: a byte ring of (u32 length, frame) records
+    uint8_t* fifo
+    uint32_t fifo_size, fifo_read, fifo_used
+
+    uint64_t mac                    # what reset loads into RA 0
+    uint32_t regs[REG_WORDS]         # registers that only store
+
+
+cdef inline uint32_t ring_count(uint32_t length) noexcept nogil:
+    """Descriptors in a ring of `length` bytes."""
+    return length >> 4
+
+
+cdef inline uint32_t stat_index(uint32_t offset) noexcept nogil:
+    """Slot of the statistic at a register offset."""
+    return (offset - 0x4000) >> 2
+
+
+cdef inline uint32_t size_class(uint32_t length) noexcept nogil:
+    """0 to 5: which of PRC64..PRC1522 (PTC64..PTC1522) counts a frame of `length` bytes with CRC (§13.7.18)."""
+    return (length > 64) + (length > 127) + (length > 255) + (length > 511) + (length > 1023)

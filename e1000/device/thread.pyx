@@ -1,0 +1,114 @@
+"""DeviceThread: the engines of some cards on a thread of their own, as silicon runs beside its CPU.
+
+Doorbells are then plain stores that this thread watches; any other register access takes the lock that the thread holds while
+it works. One lock serves all its cards, since a wire between two of them takes one into the other's engine.
+"""
+
+import os
+import threading
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from e1000.device.card cimport E1000Device
+from e1000.device.rx cimport rx_tail_moved
+from e1000.device.state cimport Card
+from e1000.device.tx cimport tx_run
+from fastring.atomic cimport cpu_relax, exchange32, load_acquire32, load_relaxed32, store_release32
+
+cdef enum:
+    MOST_CARDS = 16
+    PAUSE = 16                      # idle rounds of relaxing between two looks at the tails
+
+
+cdef class DeviceThread:
+    """Run the engines of `devices` on one thread, pinned to `cpu` if given, from `start` (or ``with``) to `stop`."""
+
+    cdef list devices
+    cdef Card* cards[MOST_CARDS]
+    cdef uint32_t count
+    cdef uint32_t* lock             # a cache line of its own
+    cdef uint32_t stopping
+    cdef object cpu
+    cdef object thread
+
+    def __cinit__(self, devices, *, cpu=None):
+        self.devices = list(devices)
+        if not 0 < len(self.devices) <= MOST_CARDS:
+            raise ValueError(f"a DeviceThread runs 1 to {MOST_CARDS} devices, not {len(self.devices)}")
+        self.lock = <uint32_t*>calloc(1, 128)
+        if self.lock == NULL:
+            raise MemoryError()
+        for i, device in enumerate(self.devices):
+            self.cards[i] = (<E1000Device?>device).card
+        self.count = len(self.devices)
+        self.cpu = cpu
+
+    def __dealloc__(self):
+        free(self.lock)
+
+    def start(self):
+        """Take the engines over. Raises RuntimeError if another DeviceThread has one of the cards."""
+        cdef uint32_t i
+        if self.thread is not None:
+            raise RuntimeError("this DeviceThread runs already")
+        for i in range(self.count):
+            if self.cards[i].threaded:
+                raise RuntimeError(f"{self.devices[i]!r} has a DeviceThread already")
+        for i in range(self.count):
+            self.cards[i].lock = self.lock
+            self.cards[i].threaded = True
+        store_release32(&self.stopping, 0)
+        self.thread = threading.Thread(target=self._run, name="e1000-device", daemon=True)
+        self.thread.start()
+
+    def stop(self):
+        """Give the engines back to the threads that access the registers; harmless when not running."""
+        cdef uint32_t i
+        if self.thread is None:
+            return
+        store_release32(&self.stopping, 1)
+        self.thread.join()
+        self.thread = None
+        for i in range(self.count):
+            self.cards[i].threaded = False
+            self.cards[i].lock = NULL
+
+    def _run(self):
+        if self.cpu is not None:
+            os.sched_setaffinity(0, {self.cpu})
+        with nogil:
+            self.loop()
+
+    cdef void loop(self) noexcept nogil:
+        cdef uint32_t i, round
+        cdef uint64_t before
+        while not load_acquire32(&self.stopping):
+            before = self.heads()
+            while exchange32(self.lock, 1):
+                cpu_relax()
+            for i in range(self.count):
+                rx_tail_moved(self.cards[i])
+                tx_run(self.cards[i])
+            store_release32(self.lock, 0)
+            if self.heads() == before:
+                for round in range(PAUSE):      # idle: leave the lock and the memory bus to the others
+                    cpu_relax()
+
+    cdef uint64_t heads(self) noexcept nogil:
+        """Sum of all heads: unchanged when a round did nothing."""
+        cdef uint64_t total = 0
+        cdef uint32_t i
+        for i in range(self.count):
+            total += load_relaxed32(&self.cards[i].tdh) + load_relaxed32(&self.cards[i].rdh)
+        return total
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
+
+    def __repr__(self):
+        return f"<DeviceThread of {self.count} cards: {'stopped' if self.thread is None else 'running'}>"

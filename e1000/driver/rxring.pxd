@@ -1,0 +1,30 @@
+"""RxRing: receive cleaning and refill."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from e1000.bus.base cimport Bus
+from e1000.desc cimport Desc
+from fastring.burst cimport Burst, BurstSink
+from fastring.clock cimport Clock
+from fastring.pool cimport BufferPool
+
+
+cdef class RxRing:
+    cdef readonly Bus bus
+    cdef Clock clock
+    cdef public BurstSink sink
+    cdef Burst burst
+    cdef Desc* desc
+    cdef uint64_t desc_iova
+    cdef readonly BufferPool pool
+    cdef uint32_t* buffers          # the pool buffer each descriptor leads to
+    cdef readonly uint32_t count
+    cdef readonly uint32_t buffer_size
+    cdef uint32_t next_to_use, next_to_clean
+    cdef readonly uint64_t packets, bytes, errors, alloc_failed, sink_failed
+
+    cdef int clean(self, int budget) noexcept nogil
+    cdef uint32_t chain_length(self) noexcept nogil
+    cdef void take(self, uint32_t descriptors) noexcept nogil
+    cdef void refill(self) noexcept nogil
+    cdef void hand_over(self) noexcept nogil

@@ -1,0 +1,167 @@
+"""RxRing: receive cleaning and refill (the kernel's e1000_clean_rx_irq and e1000_alloc_rx_buffers, by bursts).
+
+What the device wrote is believed only as far as the buffer reaches: length and chain are checked before use. Everything here
+runs on the poll thread.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from e1000.desc cimport RXD_ERRORS, RXD_STAT_DD, RXD_STAT_EOP, Desc
+from e1000.regs cimport RDT
+from fastring.atomic cimport load_acquire64
+from fastring.burst cimport FRAME_MORE, NO_BUFFER, Burst, Frame
+from fastring.pool cimport BufferPool
+
+cdef enum:
+    REFILL = 64                     # buffers taken from the pool at a time
+    LENGTH = 0xFFFF
+
+
+cdef class RxRing:
+    """`count` descriptors in coherent memory with a pool of buffers of `buffer_size` bytes; bursts go to `sink`."""
+
+    def __init__(self, Bus bus not None, Clock clock not None, BurstSink sink, *, uint32_t count, uint32_t buffer_size):
+        self.bus = bus
+        self.clock = clock
+        self.sink = sink
+        self.count = count
+        self.buffer_size = buffer_size
+        self.buffers = <uint32_t*>calloc(count, sizeof(uint32_t))
+        if self.buffers == NULL:
+            raise MemoryError()
+        self.desc_iova = bus.memory.alloc_coherent(count * sizeof(Desc))
+        try:        # as many buffers as the ring holds, and as many as a burst takes along
+            self.pool = BufferPool(bus.memory.arena, count=2 * count, buffer_size=buffer_size, arena_iova=bus.memory.iova)
+        except OSError:
+            bus.memory.free_coherent(self.desc_iova)
+            self.desc_iova = 0
+            raise
+        self.burst = Burst(count, self.pool)
+        self.desc = <Desc*>bus.memory.arena.at(self.desc_iova - bus.memory.iova, count * sizeof(Desc))
+
+    def __dealloc__(self):
+        free(self.buffers)
+
+    def fill(self):
+        """Give the device its first buffers. After RDBA, RDLEN and RDH are programmed."""
+        self.refill()
+
+    cdef int clean(self, int budget) noexcept nogil:
+        """Take at most `budget` received packets, refill the ring, hand them over. Returns packets taken, dropped ones too."""
+        cdef int work = 0
+        cdef uint32_t descriptors
+        cdef uint64_t word
+        while work < budget and self.next_to_clean != self.next_to_use:
+            # Acquire pairs with the device's release of DD: length and data are there with it.
+            word = load_acquire64(&self.desc[self.next_to_clean].word)
+            if not word & RXD_STAT_DD:
+                break
+            descriptors = 1 if word & RXD_STAT_EOP else self.chain_length()
+            if descriptors == 0:
+                break
+            self.take(descriptors)
+            work += 1
+        if work:
+            self.refill()
+            self.hand_over()
+        return work
+
+    cdef uint32_t chain_length(self) noexcept nogil:
+        """Descriptors of the packet at next_to_clean, 0 if its end is not written yet."""
+        cdef uint32_t i = self.next_to_clean, length = 0
+        cdef uint64_t word
+        while i != self.next_to_use:
+            word = load_acquire64(&self.desc[i].word)
+            if not word & RXD_STAT_DD:
+                return 0
+            length += 1
+            if word & RXD_STAT_EOP:
+                return length
+            i = i + 1 if i + 1 != self.count else 0
+        return length               # a whole ring without an end: take() drops it
+
+    cdef inline void take(self, uint32_t descriptors) noexcept nogil:
+        """Move one packet from the ring to the burst; drop it if it is marked bad or cannot be true."""
+        cdef uint32_t first = self.burst.count, i, length, index = self.next_to_clean, total = 0
+        cdef uint64_t word = 0
+        cdef bint bad = False
+        cdef Frame* frame = self.burst.frames + first
+        for i in range(descriptors):
+            word = self.desc[index].word
+            length = word & LENGTH
+            bad |= length == 0 or length > self.buffer_size
+            frame = &self.burst.frames[self.burst.count]
+            frame.buffer = self.buffers[index]
+            frame.data = self.pool.address(frame.buffer)
+            frame.iova = self.pool.iova(frame.buffer)
+            frame.len = length
+            frame.wire_len = 0
+            frame.flags = FRAME_MORE
+            total += length
+            self.burst.count += 1
+            index = index + 1 if index + 1 != self.count else 0
+        self.next_to_clean = index
+        frame.flags = 0
+        self.burst.frames[first].wire_len = total
+        if bad or word & RXD_ERRORS or not word & RXD_STAT_EOP:
+            self.errors += 1
+            while self.burst.count > first:
+                self.burst.count -= 1
+                self.pool.give(self.burst.frames[self.burst.count].buffer)
+            return
+        self.packets += 1
+        self.bytes += total
+
+    cdef void refill(self) noexcept nogil:
+        """Give the device a buffer for every free descriptor, one staying free: RDT == RDH would mean none at all."""
+        cdef uint32_t ids[REFILL]
+        cdef uint32_t clean = self.next_to_clean, use = self.next_to_use, want, got, i
+        cdef uint32_t room = clean - use - 1 + (0 if clean > use else self.count)
+        if room == 0:
+            return
+        while room:
+            want = room if room < REFILL else REFILL
+            got = self.pool.take_bulk(ids, want)
+            for i in range(got):
+                self.buffers[use] = ids[i]
+                self.desc[use].address = self.pool.iova(ids[i])
+                self.desc[use].word = 0
+                use = use + 1 if use + 1 != self.count else 0
+            if got < want:
+                self.alloc_failed += 1
+                break
+            room -= got
+        self.next_to_use = use
+        self.bus.write32(RDT, use)                          # releases the descriptors to the device
+
+    cdef void hand_over(self) noexcept nogil:
+        """Stamp the burst, pass it to the sink, and take its buffers back."""
+        cdef int64_t now = self.clock.realtime()
+        cdef uint32_t i
+        for i in range(self.burst.count):
+            self.burst.frames[i].time = now
+        if self.burst.count and self.sink is not None and self.sink.deliver(self.burst) < 0:
+            self.sink_failed += self.burst.packet_count()
+        self.burst.release()
+
+    def close(self):
+        """Take every buffer back and free the memory; again is harmless. The device must be off the ring already."""
+        if self.desc_iova == 0:
+            return
+        self.burst.release()
+        while self.next_to_clean != self.next_to_use:
+            self.pool.give(self.buffers[self.next_to_clean])
+            self.next_to_clean = self.next_to_clean + 1 if self.next_to_clean + 1 != self.count else 0
+        self.pool.close()
+        self.bus.memory.free_coherent(self.desc_iova)
+        self.desc_iova = 0
+        self.desc = NULL
+
+    @property
+    def iova(self):
+        """Bus address of the descriptors."""
+        return self.desc_iova
+
+    def __repr__(self):
+        return f"<RxRing: {self.count} descriptors, {self.pool}>"

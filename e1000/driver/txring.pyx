@@ -1,0 +1,205 @@
+"""TxRing: burst transmit and its completion (the kernel's e1000_xmit_frame and e1000_clean_tx_irq, by bursts).
+
+Status is asked for (RS) on the last packet of every burst and every `rs_every` packets; all that a report completes is one
+chunk, so that cleaning costs per chunk and not per packet. xmit and clean may run on two threads: each index has one writer.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from e1000.bus.base cimport Bus
+from e1000.desc cimport TXD_CMD_EOP, TXD_CMD_IDE, TXD_CMD_IFCS, TXD_CMD_RS, TXD_STA_DD, Desc
+from e1000.regs cimport MAX_TX_BUFFER, TDT
+from fastring.atomic cimport load_acquire32, load_acquire64, load_relaxed32, store_release32
+from fastring.burst cimport FRAME_MORE, NO_BUFFER, NO_IOVA, Frame
+from fastring.clock cimport Clock
+from fastring.txq cimport TxQueue, XmitTarget
+
+cdef enum:
+    MAX_SKB_FRAGS = 17
+    STOP = MAX_SKB_FRAGS + 1        # with less room than the largest packet needs, the queue stops
+    START = 2 * MAX_SKB_FRAGS       # and goes on when this much is free
+
+
+cdef uint32_t free_slots(void* ring) noexcept nogil:
+    return (<TxRing>ring).unused()
+
+
+cdef class TxRing(XmitTarget):
+    """`count` descriptors in coherent memory, and a buffer for each to copy packets into that no DMA address leads to.
+
+    Made and closed by the adapter's open and stop; registers are programmed there.
+    """
+
+    def __init__(self, Bus bus not None, TxQueue queue not None, Clock clock not None, *, uint32_t count, uint32_t packet_size,
+                 uint32_t rs_every=32):
+        self.bus = bus
+        self.queue = queue
+        self.clock = clock
+        self.count = count
+        self.rs_every = rs_every
+        self.chunk_mask = (1 << (count - 1).bit_length()) - 1
+        self.chunks = <Chunk*>calloc(self.chunk_mask + 1, sizeof(Chunk))
+        if self.chunks == NULL:
+            raise MemoryError()
+        self.bounce_size = (packet_size + 63) // 64 * 64
+        self.desc_iova = bus.memory.alloc_coherent(count * sizeof(Desc))
+        try:
+            self.bounce_iova = bus.memory.alloc_coherent(<uint64_t>count * self.bounce_size)
+        except OSError:
+            bus.memory.free_coherent(self.desc_iova)
+            self.desc_iova = 0
+            raise
+        self.desc = <Desc*>bus.memory.arena.at(self.desc_iova - bus.memory.iova, count * sizeof(Desc))
+        self.bounce = bus.memory.arena.at(self.bounce_iova - bus.memory.iova, <uint64_t>count * self.bounce_size)
+        self.running = True
+
+    def __dealloc__(self):
+        free(self.chunks)
+
+    cdef inline uint32_t unused(self) noexcept nogil:
+        """Free descriptors; one always stays free, or a full ring would look empty."""
+        cdef uint32_t use = load_relaxed32(&self.next_to_use), clean = load_acquire32(&self.next_to_clean)
+        return clean - use - 1 + (0 if clean > use else self.count)
+
+    cdef int xmit_burst(self, Frame* frames, int n) noexcept nogil:
+        """Take packets as long as there is room for the largest. Returns Frames taken; 0 with the queue awake is BUSY.
+
+        A Frame with a bus address must stay as it is until completed; others are copied. Xmit thread, queue's lock held.
+        """
+        cdef uint32_t use = self.next_to_use, room = self.unused(), packets = 0, bytes = 0, total_bytes = 0, last = 0
+        cdef int i = 0, pieces
+        if not self.running or room < STOP:
+            self.busy += 1                      # flow control is broken, or the device is down: the packets stay the caller's
+            return 0
+        while i < n and room >= STOP:
+            pieces = 1
+            while frames[i + pieces - 1].flags & FRAME_MORE and i + pieces < n:
+                pieces += 1
+            if self.sendable(&frames[i], pieces):
+                last = use
+                use = self.put(use, &frames[i], pieces, &last, &bytes)
+                room -= pieces
+                packets += 1
+                if packets == self.rs_every:
+                    total_bytes += bytes
+                    self.report(last, packets, bytes)
+                    packets = bytes = 0
+            else:
+                self.dropped += 1
+            i += pieces
+        if packets:
+            total_bytes += bytes
+            self.report(last, packets, bytes)
+        if total_bytes:
+            self.publish(use, total_bytes)
+        return i
+
+    cdef inline bint sendable(self, const Frame* frame, int pieces) noexcept nogil:
+        """Whether a packet fits descriptors and, where it must be copied, buffers. Softnet's MTU check makes it so."""
+        cdef int i
+        if pieces > STOP:
+            return False
+        for i in range(pieces):
+            if frame[i].len > (MAX_TX_BUFFER if mapped(&frame[i]) else self.bounce_size):
+                return False
+        return True
+
+    cdef inline uint32_t put(self, uint32_t use, const Frame* frame, int pieces, uint32_t* last, uint32_t* bytes) noexcept nogil:
+        """Write one packet's descriptors, not yet published. Returns the next free index."""
+        cdef Desc* desc
+        cdef int i
+        for i in range(pieces):
+            desc = &self.desc[use]
+            if mapped(&frame[i]):
+                desc.address = frame[i].iova
+            else:
+                memcpy(self.bounce + <uint64_t>use * self.bounce_size, frame[i].data, frame[i].len)
+                desc.address = self.bounce_iova + <uint64_t>use * self.bounce_size
+                self.bounced += 1
+            desc.word = frame[i].len | TXD_CMD_IFCS | (TXD_CMD_EOP if i == pieces - 1 else 0)
+            bytes[0] += frame[i].len
+            last[0] = use
+            use = use + 1 if use + 1 != self.count else 0
+        return use
+
+    cdef inline void report(self, uint32_t last, uint32_t packets, uint32_t bytes) noexcept nogil:
+        """Ask for status on descriptor `last`, which completes `packets` packets of `bytes` bytes."""
+        cdef Chunk* chunk = &self.chunks[self.chunk_head & self.chunk_mask]
+        self.desc[last].word |= TXD_CMD_RS | TXD_CMD_IDE
+        chunk.last = last
+        chunk.packets = packets
+        chunk.bytes = bytes
+        store_release32(&self.chunk_head, self.chunk_head + 1)      # pairs with clean's acquire
+
+    cdef void publish(self, uint32_t use, uint32_t bytes) noexcept nogil:
+        """Hand over what was put, in the kernel's order: byte limit, index, doorbell, and only then maybe stop."""
+        self.queue.trans_start = self.clock.now()
+        self.queue.sent(bytes)
+        store_release32(&self.next_to_use, use)
+        self.bus.write32(TDT, use)                                  # releases the descriptors to the device
+        self.queue.maybe_stop(free_slots, <void*>self, STOP, START)
+
+    cdef uint32_t clean(self) noexcept nogil:
+        """Complete what the device has sent; wake the queue when that made room. Returns packets. Poll thread."""
+        cdef uint32_t packets = 0, bytes = 0, tail = self.chunk_tail, clean = self.next_to_clean
+        cdef uint32_t head = load_acquire32(&self.chunk_head)       # pairs with report's release
+        cdef Chunk* chunk
+        while tail != head:
+            chunk = &self.chunks[tail & self.chunk_mask]
+            if not load_acquire64(&self.desc[chunk.last].word) & TXD_STA_DD:
+                break                                               # pairs with the device's release of DD
+            packets += chunk.packets
+            bytes += chunk.bytes
+            clean = chunk.last + 1 if chunk.last + 1 != self.count else 0
+            tail += 1
+        if packets:
+            self.chunk_tail = tail
+            store_release32(&self.next_to_clean, clean)
+            self.packets += packets
+            self.bytes += bytes
+            self.queue.completed_wake(packets, bytes, self.unused(), START, self.clock.now())
+        return packets
+
+    def abort(self):
+        """Stop taking packets and give up those in flight (counted in `aborted`). The device must be off the ring already."""
+        cdef Chunk* chunk
+        self.running = False
+        self.clean()
+        while self.chunk_tail != self.chunk_head:
+            chunk = &self.chunks[self.chunk_tail & self.chunk_mask]
+            self.aborted += chunk.packets
+            self.chunk_tail += 1
+        self.queue.reset_bql()
+
+    def close(self):
+        """Abort, and give the memory back; again is harmless."""
+        if self.desc_iova:
+            self.abort()
+            self.bus.memory.free_coherent(self.bounce_iova)
+            self.bus.memory.free_coherent(self.desc_iova)
+            self.desc_iova = 0
+            self.desc = NULL
+
+    @property
+    def iova(self):
+        """Bus address of the descriptors."""
+        return self.desc_iova
+
+    @property
+    def in_flight(self):
+        """Packets put and not completed."""
+        cdef uint32_t tail = self.chunk_tail, packets = 0
+        while tail != self.chunk_head:
+            packets += self.chunks[tail & self.chunk_mask].packets
+            tail += 1
+        return packets
+
+    def __repr__(self):
+        return f"<TxRing: {self.in_flight} packets in flight, {self.unused()} of {self.count} descriptors free>"
+
+
+cdef inline bint mapped(const Frame* frame) noexcept nogil:
+    """Whether the device may read it in place. A pool's buffer goes back when the burst does, so it is copied."""
+    return frame.iova != NO_IOVA and frame.buffer == NO_BUFFER

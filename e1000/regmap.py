@@ -1,0 +1,119 @@
+"""Every register as one line of data: how it is accessed, what it holds after reset, which bits a write changes.
+
+The device builds its dispatch tables from this, `E1000Device.dump` prints from it, and tests walk it.
+What a register does beyond storing bits is in device/mmio.pyx.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from e1000 import regs
+
+ALL = 0xFFFFFFFF
+
+
+class Access(Enum):
+    """What a read and a write do."""
+
+    RW = "RW"  # stored; reset value and writable mask say the rest
+    RO = "RO"  # a write changes nothing
+    STAT = "RC"  # 32-bit statistic: cleared by a read, stays at its maximum (§13.7)
+    STAT64_LOW = "RC64L"  # low half of a 64-bit statistic
+    STAT64_HIGH = "RC64H"  # high half: reading it clears both (§13.7.1)
+    SPECIAL = "special"  # a function of its own in device/mmio.pyx
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """One register, or `count` of them `stride` bytes apart."""
+
+    name: str
+    offset: int
+    access: Access
+    section: str
+    reset: int = 0
+    mask: int = ALL
+    count: int = 1
+    stride: int = 4
+
+
+RW, RO, SPECIAL = Access.RW, Access.RO, Access.SPECIAL
+
+
+def _register(name: str, access: Access, section: str, *, reset: int = 0, mask: int = ALL, count: int = 1, stride: int = 4) -> Register:
+    return Register(name, int(getattr(regs, name)), access, section, reset, mask, count, stride)
+
+
+def _statistics() -> list[Register]:
+    wide = {"GORC", "GOTC", "TOR", "TOT"}
+    names = [name for name, member in vars(regs).items() if isinstance(member, int) and 0x4000 <= member < 0x4100]
+    out = []
+    for name in names:
+        access = Access.STAT
+        if name[:-1] in wide:
+            access = Access.STAT64_LOW if name.endswith("L") else Access.STAT64_HIGH
+        out.append(_register(name, access, "13.7"))
+    return out
+
+
+REGISTERS: tuple[Register, ...] = (
+    _register("CTRL", SPECIAL, "13.4.1", reset=0x00000201),
+    _register("STATUS", SPECIAL, "13.4.2", reset=0x00000081),
+    _register("CTRL_EXT", RW, "13.4.6"),
+    _register("FCAL", RW, "13.4.8"),
+    _register("FCAH", RW, "13.4.9", mask=0xFFFF),
+    _register("FCT", RW, "13.4.10", mask=0xFFFF),
+    _register("VET", RW, "13.4.11", mask=0xFFFF),
+    _register("ICR", SPECIAL, "13.4.17"),
+    _register("ITR", RW, "13.4.18", mask=0xFFFF),
+    _register("ICS", SPECIAL, "13.4.19"),
+    _register("IMS", SPECIAL, "13.4.20"),
+    _register("IMC", SPECIAL, "13.4.21"),
+    _register("RCTL", SPECIAL, "13.4.22", mask=0x06DFB3FE),
+    _register("FCTTV", RW, "13.4.12", mask=0xFFFF),
+    _register("TXCW", RW, "13.4.13", mask=0xC000FFFF),
+    _register("TCTL", SPECIAL, "13.4.33", mask=0x01FFFFFA),
+    _register("TIPG", RW, "13.4.34", mask=0x3FFFFFFF),
+    _register("AIT", RW, "13.4.35", mask=0xFFFF),
+    _register("LEDCTL", RW, "13.4.15", reset=0x07068302),
+    _register("PBA", RW, "13.4.16", reset=0x00100030, mask=0xFFFF),
+    _register("FCRTL", RW, "13.4.23", mask=0x8000FFF8),
+    _register("FCRTH", RW, "13.4.24", mask=0x8000FFF8),
+    _register("RDBAL", SPECIAL, "13.4.25", mask=0xFFFFFFF0),
+    _register("RDBAH", SPECIAL, "13.4.26"),
+    _register("RDLEN", SPECIAL, "13.4.27", mask=0xFFF80),
+    _register("RDH", SPECIAL, "13.4.28", mask=0xFFFF),
+    _register("RDT", SPECIAL, "13.4.29", mask=0xFFFF),
+    _register("RDTR", RW, "13.4.30", mask=0xFFFF),
+    _register("RXDCTL", RW, "13.4.46", reset=0x00010000, mask=0x013F3F3F),
+    _register("RADV", RW, "13.4.31", mask=0xFFFF),
+    _register("TXDMAC", RW, "13.4.42", mask=1),
+    _register("TDBAL", SPECIAL, "13.4.36", mask=0xFFFFFFF0),
+    _register("TDBAH", SPECIAL, "13.4.37"),
+    _register("TDLEN", SPECIAL, "13.4.38", mask=0xFFF80),
+    _register("TDH", SPECIAL, "13.4.39", mask=0xFFFF),
+    _register("TDT", SPECIAL, "13.4.40", mask=0xFFFF),
+    _register("TIDV", RW, "13.4.41", mask=0xFFFF),
+    _register("TXDCTL", RW, "13.4.43", mask=0xFF3F3F3F),
+    _register("TADV", RW, "13.4.44", mask=0xFFFF),
+    *_statistics(),
+    _register("RXCSUM", RW, "13.4.47", mask=0x7FF),
+    _register("MTA", RW, "13.5.1", count=128),
+    _register("RAL0", SPECIAL, "13.5.2", count=16, stride=8),
+    _register("RAH0", SPECIAL, "13.5.3", mask=0x8003FFFF, count=16, stride=8),
+    _register("VFTA", RW, "13.5.4", count=128),
+    _register("WUC", RW, "13.6.1", mask=0xF),
+    _register("MANC", RW, "13.6.8"),
+)
+
+
+def expand() -> dict[int, tuple[str, Register]]:
+    """Every single register by offset: (its name, its line), arrays numbered: RAL3, MTA[17]."""
+    out = {}
+    for register in REGISTERS:
+        for i in range(register.count):
+            name = register.name
+            if register.count > 1:
+                name = f"{name.rstrip('0')}{i}" if name.endswith("0") else f"{name}[{i}]"
+            out[register.offset + i * register.stride] = (name, register)
+    return out

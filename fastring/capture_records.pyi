@@ -1,0 +1,1 @@
+"""Decoding of pcap and pcapng records: for cimport only."""

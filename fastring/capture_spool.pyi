@@ -1,0 +1,22 @@
+"""Turning what cannot be mapped (gzip, FIFOs, devices) into an unlinked temporary file that can."""
+
+from typing import IO
+
+CHUNK: int
+SPOOL_LIMIT: int
+FREE_MARGIN: int
+GZIP_MAGIC: bytes
+
+class Spool:
+    filename: str
+    limit: int
+    directory: str
+    file: IO[bytes]
+    size: int
+    def __init__(self, filename: str, directory: str | None, limit: int) -> None: ...
+    def append(self, data: bytes) -> None: ...
+
+def open_mappable(filename: str, fd: int, directory: str | None, limit: int) -> tuple[int, bool, str | None]: ...
+def read_exactly(fd: int, size: int) -> bytes: ...
+def copy(fd: int, head: bytes, spool: Spool) -> None: ...
+def gunzip(fd: int, data: bytes, spool: Spool) -> str | None: ...

@@ -1,0 +1,31 @@
+"""CaptureWriter: the end of a path that writes what it is given to a pcap or pcapng file."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastring.burst cimport Burst, BurstSink, Frame
+from fastring.clock cimport Clock
+
+
+cdef class CaptureWriter(BurstSink):
+    cdef readonly str filename
+    cdef readonly str format            # "pcap" or "pcapng"
+    cdef readonly uint32_t snaplen      # bytes kept of one packet at most
+    cdef readonly uint16_t linktype
+    cdef readonly Clock clock           # stamps what has no time, or None
+    cdef readonly uint64_t packets      # written, or buffered to be
+    cdef readonly uint64_t bytes        # of those packets, without headers
+    cdef readonly uint64_t truncated    # of those packets, cut to snaplen
+    cdef readonly uint64_t unstampable  # refused: the format cannot hold their time
+    cdef readonly uint64_t lost         # packets offered after, or buffered at, an I/O error or close
+    cdef int fd
+    cdef bint pcapng
+    cdef int io_errno                   # of the write that failed, for good; 0: none
+    cdef int64_t refused_time           # of the first unstampable packet since the last flush
+    cdef uint64_t unreported            # unstampable packets since the last flush
+    cdef uint8_t* buffer                # whole records not yet written
+    cdef uint32_t used                  # bytes of it
+    cdef uint64_t buffered_packets, buffered_bytes
+
+    cdef int _write_packet(self, const Frame* frames, uint32_t pieces) noexcept nogil
+    cdef uint8_t* _begin_record(self, int64_t time, uint32_t caplen, uint32_t wirelen) noexcept nogil
+    cdef int _drain(self) noexcept nogil

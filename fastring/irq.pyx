@@ -1,0 +1,89 @@
+"""IrqLine: a level-triggered interrupt line between a device and the CPU that runs its handler.
+
+As PCI's INTx: the device holds the line up as long as a cause is pending and not masked, and the handler runs as long as it
+is up. Nothing is queued, so nothing can be lost or doubled; a handler that fails to quiet its device just runs again.
+"""
+
+import errno
+
+from fastring.atomic cimport load_acquire32, store_release32
+
+
+cdef class IrqLine:
+    """One line. The device's thread alone sets the level; the CPU's thread alone services, requests and releases."""
+
+    cdef void set_level(self, bint level) noexcept nogil:
+        """Drive the line; device thread only. Publishes what the device wrote before (pairs with the acquire in service)."""
+        if level and not self.level:
+            self.raised += 1
+        store_release32(&self.level, level)
+
+    cdef bint service(self) noexcept nogil:
+        """Run the handler once if the line is up; return whether it ran. CPU thread only."""
+        if self.handler == NULL or not load_acquire32(&self.level):
+            return False
+        self.handled += 1
+        self.handler(self.context)
+        return True
+
+    cdef void request(self, irq_handler handler, void* context, object owner):
+        """Set the handler, replacing any other; `owner` keeps context alive until release."""
+        self.owner = owner
+        self.context = context
+        self.handler = handler
+
+    cdef void release(self):
+        """Forget the handler."""
+        self.handler = NULL
+        self.context = NULL
+        self.owner = None
+
+    def raise_irq(self):
+        """Drive the line up, as the device does."""
+        self.set_level(True)
+
+    def lower_irq(self):
+        """Let the line down, as the device does."""
+        self.set_level(False)
+
+    def request_irq(self, handler):
+        """Call `handler()` whenever the line is serviced while up. Raises OSError EBUSY while there is a handler.
+
+        What it raises is kept in `error`, and raised by Softirq.net_rx_action and by `handle_irq`.
+        """
+        if not callable(handler):
+            raise TypeError(f"an interrupt handler must be callable, not {type(handler).__name__}")
+        if self.handler != NULL:
+            raise OSError(errno.EBUSY, "the interrupt line has a handler already: free_irq first")
+        self.request(_call_handler, <void*>self, handler)
+
+    def free_irq(self):
+        """Forget the handler; harmless when there is none."""
+        self.release()
+
+    def handle_irq(self):
+        """Run the handler once if the line is up; return whether it ran. Raises what a Python handler raised."""
+        cdef bint ran
+        with nogil:
+            ran = self.service()
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        return ran
+
+    @property
+    def asserted(self):
+        """Whether the line is up."""
+        return bool(load_acquire32(&self.level))
+
+    def __repr__(self):
+        return f"<IrqLine: {'up' if self.asserted else 'down'}, raised {self.raised} times, handled {self.handled}>"
+
+
+cdef void _call_handler(void* context) noexcept nogil:
+    with gil:
+        line = <IrqLine>context
+        try:
+            line.owner()
+        except BaseException as error:      # a handler cannot raise: kept for whoever runs the loop
+            line.error = error

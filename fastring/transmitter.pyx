@@ -1,0 +1,141 @@
+"""Transmitter: bursts from a source through a transmit queue, with flow control, without the GIL.
+
+The kernel's __dev_direct_xmit for bursts: no qdisc, but the queue's stop and wake are kept, and while it is stopped the softirq
+runs until completions wake it. Between two bursts the softirq always runs, so receivers on this thread keep up.
+
+On a VirtualClock that `replays`, each packet is sent at its own time: the wall clock is set to the packet's time stamp, timers
+on the way fire, and what arrives is polled before the next packet leaves.
+"""
+
+import time
+
+from fastring.atomic cimport cpu_relax
+from fastring.burst cimport FRAME_MORE, Frame
+
+cdef enum:
+    IDLE_ROUNDS = 2000              # without progress, then back to Python: for signals, and the caller's patience
+
+cdef enum:                          # what play_rounds found
+    FAILED = -1
+    ENDED = 0
+    GOING = 1
+    IDLE = 2
+
+
+cdef class Transmitter:
+    """Sends to `target` through `queue`. `max_frame`: longest frame in bytes; longer ones are dropped and counted.
+
+    One thread: the one that runs `softirq`.
+    """
+
+    def __init__(self, XmitTarget target not None, TxQueue queue not None, Softirq softirq not None, Clock clock not None, *,
+                 uint32_t max_frame, uint32_t burst_size=128, bint replays=False):
+        self.target = target
+        self.queue = queue
+        self.softirq = softirq
+        self.clock = clock
+        self.stepped = clock if replays and isinstance(clock, VirtualClock) else None
+        self.max_frame = max_frame
+        self.burst = Burst(burst_size)
+
+    cdef inline uint32_t sendable(self, Burst burst, uint32_t start, uint32_t most) noexcept nogil:
+        """End of the run of whole packets from `start` that are not too long, at most `most` of them."""
+        cdef uint32_t i = start, end = start, total = 0
+        while i < burst.count and most:
+            total += burst.frames[i].len
+            i += 1
+            if not burst.frames[i - 1].flags & FRAME_MORE:
+                if total > self.max_frame:
+                    break
+                end = i
+                total = 0
+                most -= 1
+        return end
+
+    cdef uint32_t skip_oversize(self, Burst burst, uint32_t start) noexcept nogil:
+        """Drop the packet at `start`; return where the next one starts."""
+        self.oversize += 1
+        while start < burst.count and burst.frames[start].flags & FRAME_MORE:
+            start += 1
+        return start + 1
+
+    cdef bint push(self, Burst burst, uint32_t* position) noexcept nogil:
+        """Send on from `position`, once; run the softirq. Returns whether anything moved."""
+        cdef uint32_t start = position[0], end, i
+        cdef int taken = 0
+        if not self.queue.stopped():
+            end = self.sendable(burst, start, burst.count if self.stepped is None else 1)
+            if end == start and start < burst.count:
+                position[0] = self.skip_oversize(burst, start)
+                return True
+            if self.stepped is not None and end > start:
+                self.stepped.step_realtime(burst.frames[start].time)
+            taken = self.target.xmit_burst(&burst.frames[start], <int>(end - start))
+            if taken == 0 and not self.queue.stopped():
+                self.queue.requeues += 1        # NETDEV_TX_BUSY
+            for i in range(start, start + taken):
+                self.packets += not burst.frames[i].flags & FRAME_MORE
+                self.bytes += burst.frames[i].len
+            position[0] = start + taken
+        self.clock.run_timers()
+        return self.softirq.run() > 0 or taken > 0
+
+    cdef int play_rounds(self, BurstSource source, uint32_t rounds) noexcept nogil:
+        cdef uint32_t idle = 0
+        cdef int got
+        while rounds:
+            if self.position >= self.burst.count:
+                rounds -= 1
+                self.burst.release()
+                self.position = 0
+                got = source.fill(self.burst, self.burst.capacity)
+                if got <= 0:
+                    return FAILED if got < 0 else ENDED
+            if self.push(self.burst, &self.position):
+                idle = 0
+            else:
+                idle += 1
+                if idle == IDLE_ROUNDS:
+                    return IDLE
+                cpu_relax()
+        return GOING
+
+    def play(self, BurstSource source not None, *, uint32_t rounds=1000, double patience=5.0):
+        """Send the next `rounds` bursts of `source`; return False at its end.
+
+        Raises TimeoutError when the queue made no progress for `patience` seconds (the kernel's watchdog_timeo), with the rest of
+        the burst kept, and what the source's `error` is when it failed.
+        """
+        cdef int state
+        deadline = None
+        while True:
+            sent = self.packets
+            with nogil:
+                state = self.play_rounds(source, rounds)
+            if state == FAILED:
+                raise source.error if source.error is not None else RuntimeError(f"{source!r} failed and does not say why")
+            if state != IDLE:
+                return state == GOING
+            if self.packets != sent or deadline is None:
+                deadline = time.monotonic() + patience
+            elif time.monotonic() > deadline:
+                raise TimeoutError(f"the transmit queue made no progress for {patience:g} s: {self.queue!r}")
+
+    def send(self, Burst burst not None, *, double patience=5.0):
+        """Send one burst; return how many packets the driver took. Raises TimeoutError as `play` does; the rest is not sent."""
+        cdef uint32_t position = 0, idle
+        cdef uint64_t before = self.packets
+        cdef bint moved
+        deadline = time.monotonic() + patience
+        while position < burst.count:
+            with nogil:
+                idle = 0
+                while position < burst.count and idle < IDLE_ROUNDS:
+                    moved = self.push(burst, &position)
+                    idle = 0 if moved else idle + 1
+            if idle and time.monotonic() > deadline:
+                raise TimeoutError(f"the transmit queue made no progress for {patience:g} s: {self.queue!r}")
+        return self.packets - before
+
+    def __repr__(self):
+        return f"<Transmitter: {self.packets} packets, {self.bytes} bytes sent, {self.oversize} too long>"

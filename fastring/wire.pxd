@@ -1,0 +1,30 @@
+"""Wire: where a card's frames go and come from, by bursts."""
+
+from fastring.burst cimport Frame
+
+# Takes frames off the wire. Returns how many Frames it took, whole packets only. `may_refuse`: it may take fewer when it has
+# no room, and then calls back `receiver_has_room`; otherwise it takes all, and counts what it had to drop.
+ctypedef int (*receive_handler)(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil
+# The wire, once it refused frames, has room again.
+ctypedef void (*room_handler)(void* context) noexcept nogil
+
+
+cdef class Wire:
+    cdef receive_handler receive
+    cdef room_handler room
+    cdef void* context
+    cdef object owner               # keeps context alive
+    cdef public object error        # what a Python wire raised last
+    # Called by the attached card
+    cdef int transmit(self, Frame* frames, int n) noexcept nogil
+    cdef int _transmit_python(self, Frame* frames, int n) noexcept
+    cdef void receiver_has_room(self) noexcept nogil
+    cdef void attach(self, receive_handler receive, room_handler room, void* context, object owner) except *
+    cdef void detach(self) noexcept
+    # For wires: hand frames to the attached card
+    cdef int deliver(self, Frame* frames, int n, bint may_refuse) noexcept nogil
+
+
+cdef class PairEnd(Wire):
+    cdef PairEnd peer               # a reference cycle: the collector breaks it
+    cdef readonly bint lossless

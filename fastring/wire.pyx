@@ -1,0 +1,165 @@
+"""Wire: where a card's frames go and come from, by bursts.
+
+A wire carries frames without their CRC: the card adds and checks it. The shape is smoltcp's `phy`: one small protocol, one
+class a medium, and wrappers that are wires themselves.
+
+Thread role: everything here runs on the thread of the card's engines.
+"""
+
+import errno
+
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from fastring.burst cimport FRAME_MORE, NO_BUFFER, Burst, BurstSink
+from fastring.clock cimport Clock
+
+
+cdef class Wire:
+    """One end of a wire. Subclass in Cython and override `transmit`, or in Python and override `transmit_burst`.
+
+    A card attaches itself; then `transmit` takes its frames, and `deliver` (from Python `inject`) hands it frames that arrive.
+    """
+
+    cdef int transmit(self, Frame* frames, int n) noexcept nogil:
+        """Take frames from the card. Returns how many were taken, whole packets only; after fewer than n the wire calls `room`."""
+        with gil:
+            return self._transmit_python(frames, n)
+
+    cdef int _transmit_python(self, Frame* frames, int n) noexcept:
+        cdef Burst burst
+        cdef int i
+        try:
+            burst = Burst(n)
+            memcpy(burst.frames, frames, n * sizeof(Frame))
+            for i in range(n):
+                burst.frames[i].buffer = NO_BUFFER      # a view: the frames stay the card's
+            burst.count = n
+            self.transmit_burst(burst)
+        except BaseException as error:                  # an engine cannot raise: kept for whoever runs it
+            self.error = error
+        return n
+
+    def transmit_burst(self, burst):
+        """Called with each burst the card sends, GIL held. Its packets are valid until this returns."""
+        raise NotImplementedError(f"{type(self).__name__} overrides neither transmit nor transmit_burst")
+
+    cdef void receiver_has_room(self) noexcept nogil:
+        """The attached card, having refused frames, has room again."""
+
+    cdef int deliver(self, Frame* frames, int n, bint may_refuse) noexcept nogil:
+        """Hand n Frames to the attached card; with no card there they are taken and lost. Returns how many it took."""
+        if self.receive == NULL:
+            return n
+        return self.receive(self.context, frames, n, may_refuse)
+
+    def inject(self, Burst burst not None):
+        """Let the packets of `burst` arrive at the attached card, which drops and counts what it has no room for."""
+        if self.receive == NULL:
+            raise OSError(errno.ENOLINK, f"no card is attached to this {type(self).__name__}")
+        self.deliver(burst.frames, burst.count, False)
+
+    cdef void attach(self, receive_handler receive, room_handler room, void* context, object owner) except *:
+        if self.receive != NULL:
+            raise OSError(errno.EBUSY, f"this {type(self).__name__} has a card attached already")
+        self.receive = receive
+        self.room = room
+        self.context = context
+        self.owner = owner
+
+    cdef void detach(self) noexcept:
+        self.receive = NULL
+        self.room = NULL
+        self.context = NULL
+        self.owner = None
+
+    def close(self):
+        """Release what the wire holds outside the process. Again is harmless. Raises OSError if something was lost."""
+
+    def capabilities(self):
+        """What the wire can do: `mtu` (None: no limit of its own) and `lossless` (it refuses rather than drops)."""
+        return {"mtu": None, "lossless": False}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def __repr__(self):
+        return f"<{type(self).__name__}: {'no card' if self.receive == NULL else 'card attached'}>"
+
+
+cdef class NullWire(Wire):
+    """Takes every frame and delivers none, counting packets and bytes."""
+
+    cdef readonly unsigned long long packets, bytes
+
+    cdef int transmit(self, Frame* frames, int n) noexcept nogil:
+        cdef int i
+        for i in range(n):
+            self.packets += not frames[i].flags & FRAME_MORE
+            self.bytes += frames[i].len
+        return n
+
+
+cdef class PairEnd(Wire):
+    """One end of a cable between two cards; `pair` makes both."""
+
+    cdef int transmit(self, Frame* frames, int n) noexcept nogil:
+        return self.peer.deliver(frames, n, self.lossless)
+
+    cdef void receiver_has_room(self) noexcept nogil:
+        if self.peer.room != NULL:
+            self.peer.room(self.peer.context)
+
+    def capabilities(self):
+        return {"mtu": None, "lossless": self.lossless}
+
+
+def pair(*, bint lossless=True):
+    """Make a cable: two PairEnds, what one transmits arriving at the other.
+
+    `lossless`: a receiver without free descriptors holds the sender up, as flow control does at its best; otherwise frames go to
+    its FIFO and, when that is full, are dropped and counted there (MPC).
+    """
+    cdef PairEnd a = PairEnd(), b = PairEnd()
+    a.peer, b.peer = b, a
+    a.lossless = b.lossless = lossless
+    return a, b
+
+
+cdef class SinkWire(Wire):
+    """Passes every frame to a BurstSink, a capture writer say, stamped with the wire's clock."""
+
+    cdef readonly BurstSink sink
+    cdef Clock clock
+    cdef Burst burst
+    cdef readonly unsigned long long failures       # bursts the sink could not take
+
+    def __init__(self, BurstSink sink not None, *, Clock clock not None):
+        self.sink = sink
+        self.clock = clock
+        self.burst = Burst(256)
+
+    cdef int transmit(self, Frame* frames, int n) noexcept nogil:
+        cdef int i, start = 0, stop
+        cdef int64_t now = self.clock.realtime()
+        while start < n:
+            stop = start
+            while stop < n and stop - start < <int>self.burst.capacity:
+                self.burst.frames[stop - start] = frames[stop]
+                self.burst.frames[stop - start].time = now
+                self.burst.frames[stop - start].buffer = NO_BUFFER
+                stop += 1
+            while stop < n and stop > start + 1 and self.burst.frames[stop - start - 1].flags & FRAME_MORE:
+                stop -= 1                           # a packet stays whole
+            self.burst.count = stop - start
+            if self.sink.deliver(self.burst) < 0:
+                self.failures += 1
+            start = stop
+        self.burst.count = 0
+        return n
+
+    def close(self):
+        self.sink.close()

@@ -1,0 +1,66 @@
+"""Stack: what the devices of one host share: a clock, the softirq that polls them, and their names."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from fastring.clock import Clock, MonotonicClock
+from fastring.napi import Softirq
+
+if TYPE_CHECKING:
+    from softnet.netdev import NetDevice
+
+
+class Stack:
+    """One host's network stack (the kernel's `struct net`, with its softnet_data).
+
+    `clock`: every timer and time stamp reads it; a VirtualClock makes a run deterministic.
+    """
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self.clock = MonotonicClock() if clock is None else clock
+        self.softirq = Softirq(self.clock)
+        self.devices: dict[str, NetDevice] = {}
+        self._next_ifindex = 1
+
+    def new_ifindex(self) -> int:
+        """The next interface index; they are not reused."""
+        self._next_ifindex += 1
+        return self._next_ifindex - 1
+
+    def allocate_name(self, template: str) -> str:
+        """A free name from a template such as "eth%d" (dev_alloc_name). Raises OSError EINVAL, EEXIST."""
+        if not 0 < len(template) < 16 or template in (".", "..") or any(c in "/:" or c.isspace() for c in template):
+            raise OSError(errno.EINVAL, f"{template!r} is no interface name: 1 to 15 characters, no '/', ':' or white space")
+        if "%" not in template:
+            if template in self.devices:
+                raise OSError(errno.EEXIST, f"there is a device {template!r} already")
+            return template
+        if template.count("%") != 1 or "%d" not in template:
+            raise OSError(errno.EINVAL, f"{template!r}: a name template has one %d and no other %")
+        number = 0
+        while template.replace("%d", str(number)) in self.devices:
+            number += 1
+        return template.replace("%d", str(number))
+
+    def run(self) -> int:
+        """Run the softirq until nothing is pending; return how many packets and interrupts it handled."""
+        total = 0
+        while done := self.softirq.net_rx_action():
+            total += done
+        return total
+
+    def close(self) -> None:
+        """Unregister every device."""
+        for device in list(self.devices.values()):
+            device.unregister()
+
+    def __enter__(self) -> Stack:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Stack: {', '.join(self.devices) or 'no devices'}, {self.clock!r}>"
