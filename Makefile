@@ -32,13 +32,16 @@ bench: build .venv/.extra-bench  ## run the benchmarks
 	@.venv/bin/pytest bench $(ARGS)
 
 lint: build .venv/.extra-lint  ## ruff, cython-lint, mypy, and the type stubs held against the compiled modules
-	@.venv/bin/ruff check .
-	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/cython-lint fastring e1000
-	for source in $$(find fastring e1000 -name '*.pyx'); do \
-	    [ -e "$${source%x}i" ] || { echo "lint: $$source has no type stub: write $${source%x}i" >&2; exit 1; }; done
-	.venv/bin/mypy python fastring e1000
+	@failed=
+	.venv/bin/ruff check . || failed=1
+	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/cython-lint fastring e1000 || failed=1
+	for source in $$(find fastring e1000 -name '*.pyx'); do
+	    [ -e "$${source%x}i" ] || { echo "lint: $$source has no type stub: write $${source%x}i" >&2; failed=1; }
+	done
+	.venv/bin/mypy python fastring e1000 || failed=1
 	.venv/bin/stubtest --concise --mypy-config-file pyproject.toml \
-	    $$(find fastring e1000 -name '*.pyi' | sed 's|\.pyi$$||; s|/__init__$$||; s|/|.|g')
+	    $$(find fastring e1000 -name '*.pyi' | sed 's|\.pyi$$||; s|/__init__$$||; s|/|.|g') || failed=1
+	[ -z "$$failed" ]
 
 # The two checking builds are installed, not editable, so that no module of the ordinary build is found first.
 # The packaging tests build with the ordinary switches: `make test` runs them.
