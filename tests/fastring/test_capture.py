@@ -206,8 +206,9 @@ def test_well_compressed_gzip_is_read_whole(capture_of):
 
 def test_truncated_gzip_gives_the_last_byte_that_can_be_had(capture_of):
     packed = gzip.compress(pcap([]) + bytes(2 << 20))
-    for cut in range(len(packed)):
-        whole = len(zlib.decompressobj(wbits=31).decompress(packed[:cut]))
+    inflate, whole = zlib.decompressobj(wbits=31), 0
+    for cut in range(1, len(packed)):
+        whole += len(inflate.decompress(packed[cut - 1 : cut]))
         if 0 <= whole - CHUNK < 9000:           # where a full chunk leaves a little more in zlib's own state
             assert capture_of(packed[:cut]).size == whole
 
