@@ -32,13 +32,16 @@ bench: build .venv/.extra-bench  ## run the benchmarks
 	@.venv/bin/pytest bench $(ARGS)
 
 lint: build .venv/.extra-lint  ## ruff, cython-lint, mypy, and the type stubs held against the compiled modules
-	@.venv/bin/ruff check .
-	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/cython-lint fastring e1000
-	for source in $$(find fastring e1000 -name '*.pyx'); do \
-	    [ -e "$${source%x}i" ] || { echo "lint: $$source has no type stub: write $${source%x}i" >&2; exit 1; }; done
-	.venv/bin/mypy python fastring e1000
+	@failed=
+	.venv/bin/ruff check . || failed=1
+	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/cython-lint fastring e1000 || failed=1
+	for source in $$(find fastring e1000 -name '*.pyx'); do
+	    [ -e "$${source%x}i" ] || { echo "lint: $$source has no type stub: write $${source%x}i" >&2; failed=1; }
+	done
+	.venv/bin/mypy python fastring e1000 || failed=1
 	.venv/bin/stubtest --concise --mypy-config-file pyproject.toml \
-	    $$(find fastring e1000 -name '*.pyi' | sed 's|\.pyi$$||; s|/__init__$$||; s|/|.|g')
+	    $$(find fastring e1000 -name '*.pyi' | sed 's|\.pyi$$||; s|/__init__$$||; s|/|.|g') || failed=1
+	[ -z "$$failed" ]
 
 # The two checking builds are installed, not editable, so that no module of the ordinary build is found first.
 # The packaging tests build with the ordinary switches: `make test` runs them.
@@ -78,45 +81,56 @@ if not shutil.which(compiler):
 endef
 export CHECK_MACHINE
 
-BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
+# Prints what pyproject.toml asks for, one requirement a line: "build" is the build's and the package's own, else an extra's.
+define LIST_REQUIREMENTS
+import sys, tomllib
+told = tomllib.load(open("pyproject.toml", "rb"))
+own = told["build-system"]["requires"] + told["project"]["dependencies"]
+print(*(own if sys.argv[1] == "build" else told["project"]["optional-dependencies"][sys.argv[1]]), sep="\n")
+endef
+export LIST_REQUIREMENTS
 
-BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
+# $(call install,FOLDER,EXTRA): an extra's requirements into a virtual environment.
+define install
+$(1)/bin/python -c "$$LIST_REQUIREMENTS" $(2) > $(1)/$(2)-requirements.txt
+$(1)/bin/python $(PIP) install -r $(1)/$(2)-requirements.txt
+endef
 
 # $(call make_venv,FOLDER): the virtual environment, with what the build needs.
 define make_venv
 command -v $(PYTHON) > /dev/null || { echo "make: no $(PYTHON) here: name yours with make PYTHON=python3.11" >&2; exit 1; }
 $(PYTHON) -c "$$CHECK_MACHINE"
 [ -x $(1)/bin/python ] || $(PYTHON) -m venv $(1)
-$(1)/bin/python -c '$(BUILD_REQUIRES)' > $(1)/build-requires.txt
-$(1)/bin/python $(PIP) install -r $(1)/build-requires.txt
+$(call install,$(1),build)
 endef
 
 # $(call quietly,COMMAND,LOG): what it says is shown only when it fails.
 quietly = mkdir -p build; $(1) > build/$(2).log 2>&1 || { cat build/$(2).log >&2; exit 1; }
 
-# What an earlier build left beside the sources.
-remove_built = find fastring e1000 -name '*.pyx' | sed 's/\.pyx$$//' | while read -r module; do rm -f "$$module".c "$$module".*.so; done
+# What an earlier build left beside the sources, and its objects.
+remove_built = rm -rf build/lib.* build/temp.*; find fastring e1000 -name '*.pyx' | sed 's/\.pyx$$//' | while read -r module; do rm -f "$$module".c "$$module".*.so; done
 
 .venv/.ready: $(HOW_TO_BUILD)
 	@echo "make: setting up .venv and building fastring"
 	$(call make_venv,.venv)
 	$(remove_built)
-	$(call quietly,.venv/bin/python $(PIP) install --no-build-isolation --editable .,build)
+	FASTRING_NO_COMPILE=1 .venv/bin/python $(PIP) install --no-build-isolation --editable '.[rich]'
 	touch $@
 
 .venv/.built: .venv/.ready $(CYTHON)
-	@[ .venv/.ready -nt $@ ] || echo "make: sources changed, building again"
+	@[ ! -e $@ ] || [ .venv/.ready -nt $@ ] || echo "make: sources changed, building again"
 	$(call quietly,.venv/bin/python setup.py build_ext --inplace,build)
 	touch $@
 
 .venv/.extra-%: .venv/.ready
 	@echo "make: installing what $* needs into .venv"
-	.venv/bin/python $(PIP) install --no-build-isolation --editable '.[$*]'
+	$(call install,.venv,$*)
 	touch $@
 
 .venv-debug/.ready .venv-sanitize/.ready: .venv-%/.ready: $(HOW_TO_BUILD)
 	@echo "make: setting up .venv-$* and building fastring in it"
 	$(call make_venv,.venv-$*)
+	$(call install,.venv-$*,test)
 	rm -rf build/$* build/cython-$*
 	touch $@
 
@@ -124,10 +138,9 @@ remove_built = find fastring e1000 -name '*.pyx' | sed 's/\.pyx$$//' | while rea
 .venv-debug/.built: SWITCH := FASTRING_DEBUG=1
 .venv-sanitize/.built: SWITCH := FASTRING_SANITIZE=1
 .venv-debug/.built .venv-sanitize/.built: .venv-%/.built: .venv-%/.ready $(CODE)
-	@[ .venv-$*/.ready -nt $@ ] || echo "make: sources changed, building .venv-$* again"
+	@[ ! -e $@ ] || [ .venv-$*/.ready -nt $@ ] || echo "make: sources changed, building .venv-$* again"
 	rm -rf build/$*/dist
 	$(call quietly,$(SWITCH) .venv-$*/bin/python setup.py build --build-base build/$* \
 	    bdist_wheel --dist-dir build/$*/dist,$*)
-	.venv-$*/bin/python $(PIP) uninstall --yes fastring
-	.venv-$*/bin/python $(PIP) install "$$(ls $$PWD/build/$*/dist/*.whl)[test]"
+	.venv-$*/bin/python $(PIP) install --no-deps --force-reinstall build/$*/dist/*.whl
 	touch $@

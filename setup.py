@@ -4,6 +4,7 @@ Environment switches, all off by default:
   FASTRING_DEBUG=1       bounds and ownership checks, assertions, UBSAN
   FASTRING_SANITIZE=1    FASTRING_DEBUG plus ASAN (run it as `make sanitize` does, with libasan preloaded)
   FASTRING_NATIVE=1      -march=native, for local builds only: such a wheel runs on this CPU and its like
+  FASTRING_NO_COMPILE=1  no compiled module: for an editable install whose `build_ext --inplace` follows, as the Makefile's does
 """
 
 import os
@@ -55,7 +56,7 @@ setup(
     package_data={"": ["*.pxd", "*.pyi", "*.h", "py.typed"]},
     options={"build_ext": {"parallel": True}},
     ext_modules=cythonize(
-        extensions,
+        [] if switch("FASTRING_NO_COMPILE") else extensions,
         nthreads=os.cpu_count() or 1,
         # The checks of a debug build change the generated C, so it gets files of its own.
         # (Never for an ordinary build: with build_dir an sdist loses its .pyx.)

@@ -29,7 +29,7 @@ cdef class Capture:
 cdef class CaptureCursor(BurstSource):
     cdef readonly Capture capture
     cdef readonly uint64_t frames   # delivered since the start or rewind
-    cdef readonly uint64_t loops    # whole passes over the file
+    cdef readonly uint64_t loops, empty    # whole passes over the file
     cdef CaptureMapping mapping
     cdef RecordReader reader
     cdef uint64_t limit, loop, frames_before, base_iova

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 from fastring.burst import Burst, BurstSource
+from fastring.capture_error import MODIFIED_PCAP as MODIFIED_PCAP
 from fastring.capture_error import CaptureError as CaptureError
+from fastring.capture_spool import SPOOL_LIMIT as SPOOL_LIMIT
 from fastring.capture_summary import CaptureSummary
 
 PCAP_MAGIC: dict[int, int]
@@ -68,6 +70,8 @@ class CaptureCursor(BurstSource):
     def frames(self) -> int: ...
     @property
     def loops(self) -> int: ...
+    @property
+    def empty(self) -> int: ...
     @property
     def position(self) -> int: ...
     @property

@@ -55,7 +55,7 @@ cdef class Capture:
         self.filename = os.fsdecode(path)
         self.linktypes = None if linktypes is None else frozenset(linktypes)
         self._accept()
-        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        source = os.open(self.filename, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
         try:
             if stat.S_ISDIR(os.fstat(source).st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.filename)
@@ -159,6 +159,8 @@ cdef class Capture:
         """Check the first section header."""
         self.start.pcapng = True
         if not whole_block(&self.start):
+            if self.start.problem == BROKEN_OFF:
+                raise self._refusal(0, f"the section header breaks off: {self.size} bytes are there, and one has at least 28")
             raise self._error(&self.start)
         self.byteorder = "big" if self.start.swapped else "little"
         self.version = struct.unpack(">HH" if self.start.swapped else "<HH", self.data[12:16])
@@ -192,7 +194,7 @@ cdef class Capture:
         A file that ends inside a record is told by `broken_off`. Raises CaptureError at any other damage.
         """
         cdef CaptureMapping _held = self._opened()          # against a close meanwhile
-        cdef CaptureSummary summary = CaptureSummary.__new__(CaptureSummary)
+        cdef CaptureSummary summary = CaptureSummary()
         cdef RecordReader reader = self.start
         cdef int outcome
         try:
@@ -263,7 +265,7 @@ cdef class CaptureCursor(BurstSource):
     """A walk over a capture's frames, in the order of the file: what replay is fed from. Capture.cursor() makes these.
 
     `fill` points each Frame into the mapping and gives it the address `dma_base` + its offset in the file, if that was set.
-    Records without a byte are left out. A file that breaks off ends early, and `broken_off` tells; other damage makes `fill`
+    Records without a byte are left out, and counted in `empty`. A file that breaks off ends early, and `broken_off` tells; other damage makes `fill`
     return -1, once what lies before it was delivered, and `error` says what it is.
     One thread at a time. Iterating yields (time in ns since 1970, packet) pairs.
     """
@@ -290,6 +292,7 @@ cdef class CaptureCursor(BurstSource):
                 self.frames += 1
                 return GOT_FRAME
             if outcome == GOT_EMPTY:
+                self.empty += 1
                 continue
             if outcome == FAILED and self.reader.problem != BROKEN_OFF:
                 return FAILED
@@ -349,7 +352,7 @@ cdef class CaptureCursor(BurstSource):
     def rewind(self):
         """Back to the first frame of the first pass; counters start again."""
         rewind_reader(&self.reader)
-        self.frames = self.frames_before = self.loops = 0
+        self.frames = self.frames_before = self.loops = self.empty = 0
         self.finished = False
 
     @property

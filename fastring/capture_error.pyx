@@ -36,7 +36,7 @@ MODIFIED_PCAP = {
 }
 
 
-def linktype_name(int number):
+def linktype_name(number):
     """``ETHERNET (1)``, or the number alone where it has no name here."""
     return f"{LINKTYPES[number]} ({number})" if number in LINKTYPES else str(number)
 

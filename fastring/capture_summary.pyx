@@ -26,9 +26,6 @@ cdef class CaptureSummary:
     without a time stamp), first_time and last_time (ns since 1970, in the file's order), broken_off (None or CaptureError).
     """
 
-    def __init__(self):
-        raise TypeError("Capture.scan() makes these")
-
     cdef int tally(self, RecordReader* r, uint64_t most) noexcept nogil:
         """Count up to `most` records: GOT_FRAME if there may be more, AT_END or FAILED."""
         cdef Record record

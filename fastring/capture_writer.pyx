@@ -74,7 +74,7 @@ cdef class CaptureWriter(BurstSink):
         self.buffer = <uint8_t*>malloc(BUFFER)
         if self.buffer == NULL:
             raise MemoryError()
-        self.fd = self._open(path)
+        self.fd = self._open()
         header = self._header()
         memcpy(self.buffer, PyBytes_AsString(header), len(header))
         self.used = len(header)
@@ -86,8 +86,8 @@ cdef class CaptureWriter(BurstSink):
             c_close(self.fd)
         free(self.buffer)
 
-    def _open(self, path):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+    def _open(self):
+        fd = os.open(self.filename, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
         try:
             if stat.S_ISREG(os.fstat(fd).st_mode):
                 try:

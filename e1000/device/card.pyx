@@ -148,6 +148,11 @@ cdef class E1000Device:
         return {name: self.card.drops[i] for i, name in enumerate(DROP_NAMES)}
 
     @property
+    def padding(self):
+        """What PSP added so far: (packets, bytes)."""
+        return self.card.tx_padded, self.card.tx_pad_bytes
+
+    @property
     def mac(self):
         """The station address a reset loads."""
         return ":".join(f"{byte:02x}" for byte in int(self.card.mac).to_bytes(6, "little"))

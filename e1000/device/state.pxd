@@ -52,6 +52,7 @@ ctypedef struct Card:
 
     uint64_t stat[STATS]
     uint64_t drops[DROP_REASONS]
+    uint64_t tx_padded, tx_pad_bytes
 
     # Receive FIFO: a byte ring of (u32 length, frame) records
     uint8_t* fifo

@@ -30,6 +30,7 @@ cdef uint8_t ZEROES[64]
 
 ctypedef struct Packet:
     uint32_t length                 # bytes on the wire without CRC; 0: nothing to send
+    uint32_t padding                # of these, added by PSP
     uint32_t frame_end              # Frames of the batch up to and with this packet
     uint32_t desc_end               # descriptors of the batch up to and with it
     uint32_t group                  # BPTC, MPTC or 0
@@ -99,7 +100,7 @@ cdef void gather(Card* card, Desc* ring, uint32_t count, uint32_t tail, uint32_t
     What cannot be sent, or is a context descriptor by itself, is in the batch as a packet of length 0. No packet at all: the
     first one's end was not reached.
     """
-    cdef uint32_t head = card.tdh, frames = 0, descs = 0, total = 0, length, first = 0
+    cdef uint32_t head = card.tdh, frames = 0, descs = 0, total = 0, length, first = 0, pad = 0
     cdef uint64_t word
     cdef Frame* frame
     cdef Packet* packet
@@ -144,16 +145,18 @@ cdef void gather(Card* card, Desc* ring, uint32_t count, uint32_t tail, uint32_t
                 frame.data = ZEROES
                 frame.len = SHORTEST - total
                 frames += 1
+                pad = SHORTEST - total
                 total = SHORTEST
             batch.frames[frames - 1].flags = 0
             packet.group = group_address(&batch.frames[first])
         packet.length = total
+        packet.padding = pad
         packet.frame_end = frames
         packet.desc_end = descs
         batch.packet_count += 1
         batch.descs = descs
         batch.frame_count = first = frames
-        total = 0
+        total = pad = 0
 
 
 cdef inline uint32_t group_address(const Frame* frame) noexcept nogil:
@@ -173,8 +176,8 @@ cdef inline uint32_t transmit(Card* card, Frame* frames, uint32_t n) noexcept no
     return (<Wire>card.wire).transmit(frames, n)
 
 
-cdef inline void count_packet(Card* card, uint32_t length, uint32_t group) noexcept nogil:
-    """Statistics of one packet sent, `length` bytes with CRC."""
+cdef inline void count_packet(Card* card, uint32_t length, uint32_t padding, uint32_t group) noexcept nogil:
+    """Statistics of one packet sent, `length` bytes with padding and CRC."""
     cdef uint64_t* stat = card.stat
     stat[stat_index(GPTC)] += 1
     stat[stat_index(TPT)] += 1
@@ -183,6 +186,9 @@ cdef inline void count_packet(Card* card, uint32_t length, uint32_t group) noexc
     stat[stat_index(PTC64) + size_class(length)] += 1
     if group:
         stat[stat_index(group)] += 1
+    if padding:
+        card.tx_padded += 1
+        card.tx_pad_bytes += padding
 
 
 cdef uint32_t send(Card* card, Batch* batch) noexcept nogil:
@@ -197,7 +203,7 @@ cdef uint32_t send(Card* card, Batch* batch) noexcept nogil:
             break
         done = packet.desc_end
         if packet.length:
-            count_packet(card, packet.length + CRC_LENGTH, packet.group)
+            count_packet(card, packet.length + CRC_LENGTH, packet.padding, packet.group)
     return done
 
 
@@ -233,7 +239,7 @@ cdef uint32_t send_long(Card* card, Desc* ring, uint32_t count, uint32_t tail, B
 
     A packet that fills the ring and still has no end can never get one: it is given up and counted.
     """
-    cdef uint32_t head = card.tdh, total = 0, length, causes = 0, descs = 0, i
+    cdef uint32_t head = card.tdh, total = 0, length, causes = 0, descs = 0, pad = 0, i
     cdef uint64_t word = 0
     cdef uint8_t* data
     cdef int trouble = -1
@@ -266,14 +272,15 @@ cdef uint32_t send_long(Card* card, Desc* ring, uint32_t count, uint32_t tail, B
         card.drops[trouble] += 1
     else:
         if total < SHORTEST and card.tctl & TCTL_PSP:
-            memset(card.tx_long + total, 0, SHORTEST - total)
+            pad = SHORTEST - total
+            memset(card.tx_long + total, 0, pad)
             total = SHORTEST
         frame.data = card.tx_long
         frame.len = total
         frame.flags = 0
         if transmit(card, frame, 1) == 0:
             return 0
-        count_packet(card, total + CRC_LENGTH, group_address(frame))
+        count_packet(card, total + CRC_LENGTH, pad, group_address(frame))
     head = card.tdh
     for i in range(descs):
         causes |= report(&ring[head], load_relaxed64(&ring[head].word))

@@ -1,0 +1,260 @@
+"""Replay: captures through a card and over a wire, and what became of every frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from e1000.bus import HostMemory, LocalBus
+from e1000.device import E1000Device
+from e1000.driver import probe
+from e1000.driver.control import MAX_MTU, E1000Adapter
+from e1000.driver.napi import E1000Napi
+from fastring.burst import CountingSink
+from fastring.capture import Capture, CaptureCursor, CaptureError
+from fastring.capture_writer import CaptureWriter
+from fastring.clock import MonotonicClock, VirtualClock
+from fastring.wire import Wire
+from softnet.netdev import ETH_DATA_LEN, ETH_HLEN, NetDevice
+from softnet.stack import Stack
+from softnet.wire import Cabling, open_wire
+from softnet.wire.pcap import writer_drops
+
+NEAR_MAC = "52:54:00:00:00:01"
+FAR_MAC = "52:54:00:00:00:02"
+ROUNDS = 512  # bursts between two looks at the clock on the wall, and at signals
+
+
+@dataclass
+class ReplayResult:
+    """What became of a replay. `sent` = `received` + `lost`, and `drops` names where each lost frame went.
+
+    `seconds` are the clock's: on a virtual clock, the capture's own.
+    """
+
+    sent: int = 0
+    received: int = 0
+    lost: int = 0
+    drops: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
+    padded: int = 0
+    pad_bytes: int = 0
+    truncated: int = 0
+    seconds: float = 0.0
+    pps: float = 0.0
+    bits_per_second: float = 0.0
+    interrupts: int = 0
+    polls: int = 0
+    packets_per_poll: float = 0.0
+    queue_stops: int = 0
+    queue_wakes: int = 0
+    mtu: int = 0
+    clock: str = "real"
+    complete: bool = True
+    problems: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+class Replay:
+    """Send the frames of `captures`, in order, from one card over `wire`; with a pair, a second card receives them.
+
+    `out`: a capture file for what arrives. `clock`: "real" sends as fast as the ring takes; "virtual" sends each frame at its own
+    time stamp, deterministically. `loop`: passes over all captures, 0 for ever. `limit`: frames in all. `mtu`: by default what the
+    longest frame needs, up to 16110. `sink`: a BurstSink instead of `out`.
+
+    Everything is checked and opened here: raises CaptureError, OSError or ValueError before a frame is sent. Then `run`, once.
+    """
+
+    def __init__(
+        self,
+        captures: Sequence[str | os.PathLike[str]],
+        *,
+        wire: str = "pair",
+        out: str | os.PathLike[str] | None = None,
+        clock: str = "real",
+        loop: int = 1,
+        limit: int | None = None,
+        mtu: int | None = None,
+    ) -> None:
+        if clock not in ("real", "virtual"):
+            raise ValueError(f"the clock is 'real' or 'virtual', not {clock!r}")
+        if loop < 0 or (limit is not None and limit < 0):
+            raise ValueError(f"loop and limit are 0 or more, not {loop} and {limit}")
+        self.loop = loop
+        self.limit = limit
+        self.read = 0  # frames the captures gave so far
+        self.result = ReplayResult(clock=clock)
+        with ExitStack() as undo:
+            self.captures = [undo.enter_context(Capture(path)) for path in captures]
+            self.summaries = [capture.scan() for capture in self.captures]
+            first = next((s.first_time for s in self.summaries if s.first_time is not None), 0)
+            self.clock = VirtualClock(realtime=first) if clock == "virtual" else MonotonicClock()
+            self.result.truncated = sum(summary.truncated for summary in self.summaries)
+            self._check_mtu(mtu)
+            self.cabling: Cabling = open_wire(wire, clock=self.clock)
+            undo.callback(self._close_cabling)
+            if out is not None and self.cabling.far is None:
+                raise ValueError(f"nothing is received over the wire {wire!r}, so there is nothing for {os.fspath(out)!r}")
+            self.writer = None if out is None else undo.enter_context(CaptureWriter(out))
+            self._undo = undo.pop_all()
+        self.sink = CountingSink()
+        self.far: _Card | None = None
+        self.broken_off = [summary.broken_off for summary in self.summaries if summary.broken_off is not None]
+
+    @property
+    def total(self) -> int | None:
+        """Frames there are to send, or None when it goes on for ever."""
+        frames = sum(summary.frames for summary in self.summaries)
+        if self.loop == 0 and frames:
+            return self.limit
+        frames *= self.loop
+        return frames if self.limit is None else min(frames, self.limit)
+
+    def run(self, progress: Callable[[int], None] | None = None) -> ReplayResult:
+        """Replay; `progress` is called with the frames sent so far, now and then. Ctrl-C ends it early, with the result so far."""
+        with self._undo as undo:
+            memory = HostMemory()
+            undo.callback(memory.close)
+            stack = Stack(clock=self.clock)
+            self.near = self._plug(undo, stack, memory, self.cabling.near, NEAR_MAC)
+            if self.cabling.far is not None:
+                self.far = self._plug(undo, stack, memory, self.cabling.far, FAR_MAC)
+                self.far.device.sink = self.writer or self.sink
+                self.far.device.promiscuous = True
+                undo.enter_context(self.far.device)
+            undo.enter_context(self.near.device)
+            self.sender = self.near.device.transmitter(replays=True)
+            started = self.clock.monotonic_ns()
+            try:
+                self._play(undo, memory, progress)
+            except KeyboardInterrupt:
+                self._fail("interrupted")
+            except TimeoutError as error:
+                self._fail(str(error))
+                self._count_drop("queue_stalled", self.read - self.sender.packets - self.sender.oversize)
+            stack.run()
+            self.result.seconds = (self.clock.monotonic_ns() - started) / 1e9
+            self._flush()
+            self._account()
+        return self.result
+
+    def close(self) -> None:
+        """Close what was opened, if `run` did not; again is harmless."""
+        self._undo.close()
+
+    # --- the run ---
+
+    def _check_mtu(self, mtu: int | None) -> None:
+        longest = max((summary.longest or 0 for summary in self.summaries), default=0)
+        self.result.mtu = min(max(ETH_DATA_LEN, longest - ETH_HLEN), MAX_MTU) if mtu is None else mtu
+
+    def _plug(self, undo: ExitStack, stack: Stack, memory: HostMemory, wire: Wire, mac: str) -> _Card:
+        card = E1000Device(mac=mac, wire=wire)
+        undo.callback(card.close)
+        bus = LocalBus(card, memory=memory)
+        undo.callback(bus.close)
+        device = probe(bus, stack, mtu=self.result.mtu)
+        assert isinstance(device.ops, E1000Adapter)
+        return _Card(card, device, device.ops.napi)
+
+    def _play(self, undo: ExitStack, memory: HostMemory, progress: Callable[[int], None] | None) -> None:
+        addresses = {}
+        for capture in self.captures:
+            if capture.size:
+                addresses[capture.filename] = memory.map(capture)
+                undo.callback(memory.unmap, addresses[capture.filename])
+        for cursor in self._cursors():
+            cursor.dma_base = addresses[cursor.capture.filename]
+            try:
+                while self.sender.play(cursor, rounds=ROUNDS):
+                    if progress is not None:
+                        progress(self.read + cursor.frames)
+            except CaptureError as error:
+                self._fail(str(error))
+            finally:
+                self.read += cursor.frames
+                self._count_drop("empty", cursor.empty)
+
+    def _cursors(self) -> Iterator[CaptureCursor]:
+        """A cursor for each capture of each pass, until the limit."""
+        passes = 0
+        while self.loop == 0 or passes < self.loop:
+            passes += 1
+            before = self.read
+            for capture in self.captures:
+                left = None if self.limit is None else self.limit - self.read
+                if left == 0:
+                    return
+                yield capture.cursor(limit=left)
+            if self.read == before:
+                return  # nothing in any of them: there never will be
+
+    # --- the account ---
+
+    def _fail(self, problem: str) -> None:
+        self.result.complete = False
+        self.result.problems.append(problem)
+
+    def _count_drop(self, reason: str, frames: int) -> None:
+        if frames:
+            self.result.drops[reason] = self.result.drops.get(reason, 0) + frames
+
+    def _close_cabling(self) -> None:
+        self.cabling.close()
+
+    def _flush(self) -> None:
+        """Close what is written to, so that what could not be written is known."""
+        for close in (self.cabling.close, *([self.writer.close] if self.writer is not None else [])):
+            try:
+                close()
+            except OSError as error:
+                self._fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+    def _account(self) -> None:
+        """Every frame sent is received or dropped for a named reason."""
+        result, sender, near, far = self.result, self.sender, self.near, self.far
+        stats = near.device.stats64
+        self._count_drop("mtu_exceeded", sender.oversize)
+        self._count_drop("tx_dropped", stats.tx_dropped)
+        for card in (near, *([far] if far is not None else [])):
+            for reason, frames in card.card.drops.items():
+                self._count_drop(reason, frames)
+        for reason, frames in (writer_drops(self.writer) if self.writer is not None else self.cabling.drops()).items():
+            self._count_drop(reason, frames)
+        if far is not None:
+            result.received = self.sink.packets if self.writer is None else self.writer.packets
+        elif self.cabling.taken is not None:
+            result.received = self.cabling.taken()
+        result.sent = sender.packets + sender.oversize + result.drops.get("empty", 0) + result.drops.get("queue_stalled", 0)
+        result.lost = result.sent - result.received
+        self._count_drop("in_flight", result.lost - sum(result.drops.values()))
+        self._measure()
+
+    def _measure(self) -> None:
+        result, near, far = self.result, self.near, self.far
+        receiver = near if far is None else far
+        result.bytes = self.sender.bytes
+        result.padded, result.pad_bytes = near.card.padding
+        if result.seconds > 0:
+            result.pps = result.received / result.seconds
+            result.bits_per_second = 8 * result.bytes / result.seconds
+        result.interrupts = sum(card.napi.interrupts for card in {near, receiver})
+        result.polls = sum(card.napi.polls for card in {near, receiver})
+        if receiver.napi.polls:
+            result.packets_per_poll = receiver.napi.packets / receiver.napi.polls
+        result.queue_stops, result.queue_wakes = near.device.txq.stops, near.device.txq.wakes
+
+
+@dataclass(frozen=True)
+class _Card:
+    """A card on its bus, and its interface."""
+
+    card: E1000Device
+    device: NetDevice
+    napi: E1000Napi

@@ -1,0 +1,53 @@
+"""What a person reads at the end of a run."""
+
+from __future__ import annotations
+
+from softnet.replay import ReplayResult
+
+WHERE = {
+    "mtu_exceeded": "longer than the MTU allows: not given to the driver",
+    "empty": "of no bytes in the capture: no wire takes them",
+    "queue_stalled": "left when the transmit queue stopped moving",
+    "tx_dropped": "refused by the driver",
+    "tx_dma": "not readable by the sending card",
+    "tx_empty": "empty at the sending card",
+    "tx_oversize": "too long for the sending card",
+    "rx_disabled": "arrived while the receiver was off",
+    "rx_filtered": "not for the receiving card's addresses",
+    "rx_runt": "shorter than 64 bytes with CRC (RUC)",
+    "rx_oversize": "longer than the receiver takes (ROC)",
+    "rx_missed": "missed, the receive FIFO being full (MPC)",
+    "rx_dma": "not writable by the receiving card",
+    "write_failed": "could not be written to the output",
+    "time_not_writable": "stamped with a time the output format has no room for",
+    "in_flight": "still on their way at the end",
+}
+
+
+def scaled(value: float, unit: str) -> str:
+    """A rate with the prefix that suits it: 12.3 Mpps."""
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.2f} {prefix}{unit}"
+    return f"{value:.0f} {unit}"
+
+
+def replay_text(result: ReplayResult) -> str:
+    """The result of a replay, a few lines."""
+    lines = [
+        f"sent      {result.sent:,} frames, {result.bytes:,} bytes",
+        f"received  {result.received:,} frames",
+        f"lost      {result.lost:,}",
+        *(f"  {reason:<18} {frames:,} {WHERE.get(reason, '')}".rstrip() for reason, frames in result.drops.items()),
+    ]
+    if result.padded:
+        lines.append(f"padded    {result.padded:,} short frames to 60 bytes, {result.pad_bytes:,} bytes in all")
+    if result.truncated:
+        lines.append(f"captured short  {result.truncated:,} frames: sent as long as they were captured")
+    rate = f"{scaled(result.pps, 'pps')}, {scaled(result.bits_per_second, 'bit/s')}"
+    lines += [
+        f"time      {result.seconds:.6f} s on the {result.clock} clock: {rate}",
+        f"driver    {result.interrupts:,} interrupts, {result.polls:,} polls, {result.packets_per_poll:.1f} packets per poll",
+        f"queue     {result.queue_stops:,} stops, {result.queue_wakes:,} wakes, MTU {result.mtu}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,33 @@
+"""Cabling: what a wire spec makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fastring.wire import Wire
+
+
+def _nothing() -> dict[str, int]:
+    return {}
+
+
+@dataclass
+class Cabling:
+    """`near`: for the sending card. `far`: for a receiving card, or None when frames end in the wire itself.
+
+    `taken`: packets that ended in the wire. `drops`: what it lost, by reason.
+    """
+
+    near: Wire
+    far: Wire | None = None
+    taken: Callable[[], int] | None = None
+    drops: Callable[[], dict[str, int]] = field(default=_nothing)
+
+    def close(self) -> None:
+        """Close both ends. Raises OSError if the wire lost something in closing."""
+        try:
+            self.near.close()
+        finally:
+            if self.far is not None:
+                self.far.close()
