@@ -1,9 +1,10 @@
 """Byte queue limits: the rules of lib/dynamic_queue_limits.c, each on its own, then against a second reading of them."""
 
 import pytest
-from fastring.txq import TxQueue
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fastring.txq import TxQueue
 
 STACK_XOFF = 2
 SECOND = 10**9

@@ -5,9 +5,10 @@ import time
 import weakref
 
 import pytest
-from fastring.clock import Clock, MonotonicClock, TimerHandle, VirtualClock
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fastring.clock import Clock, MonotonicClock, TimerHandle, VirtualClock
 
 GREATEST = 2**63 - 1
 

@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+
 from fastring.irq import IrqLine
 
 

@@ -7,11 +7,12 @@ import time
 import weakref
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fastring.clock import MonotonicClock, VirtualClock
 from fastring.irq import IrqLine
 from fastring.napi import Napi, Softirq
-from hypothesis import given
-from hypothesis import strategies as st
 
 SCHED, MISSED = 1, 2
 

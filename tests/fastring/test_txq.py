@@ -1,6 +1,7 @@
 """TxQueue's stop and wake, step by step; what two threads make of it is in test_txq_threads.py."""
 
 import pytest
+
 from fastring.txq import TxQueue
 
 DRV_XOFF, STACK_XOFF, FROZEN = 1, 2, 4
