@@ -50,7 +50,6 @@ cdef class Burst:
 
 
 cdef class BurstSource:
-    cdef public object error        # why fill failed
     cdef int fill(self, Burst burst, uint32_t most) noexcept nogil
 
 

@@ -158,6 +158,11 @@ cdef class BurstSource:
         """Fill an empty burst with whole packets, at most `most` Frames; return how many Frames, 0 at the end, < 0 on error."""
         return 0
 
+    @property
+    def error(self):
+        """Why `fill` failed, an exception to raise, or None."""
+        return None
+
 
 cdef class BurstSink:
     """Where packets go. Subclass in Cython and override `deliver`, or in Python and override `on_burst`."""
