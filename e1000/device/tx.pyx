@@ -312,7 +312,7 @@ cdef uint32_t send_long(Card* card, Desc* ring, uint32_t count, uint32_t tail, B
 
     A packet that fills the ring and still has no end can never get one: it is given up and counted.
     """
-    cdef uint32_t head = card.tdh, total = 0, length, causes = 0, descs = 0, pad = 0, i
+    cdef uint32_t head = card.tdh, total = 0, length, causes = 0, descs = 0, pad = 0, _i
     cdef uint64_t word = 0
     cdef uint8_t* data
     cdef int trouble = -1
@@ -357,7 +357,7 @@ cdef uint32_t send_long(Card* card, Desc* ring, uint32_t count, uint32_t tail, B
         count_kind(card, total + CRC_LENGTH, group_address(frame))
         count_padding(card, pad)
     head = card.tdh
-    for i in range(descs):
+    for _i in range(descs):
         causes |= report(&ring[head], load_relaxed64(&ring[head].word))
         head = head + 1 if head + 1 != count else 0
     move_head(card, head, tail, causes)

@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc, free
 from e1000.desc cimport RXD_ERRORS, RXD_STAT_DD, RXD_STAT_EOP, Desc
 from e1000.regs cimport RDT
 from fastring.atomic cimport load_acquire64
-from fastring.burst cimport FRAME_MORE, NO_BUFFER, Burst, Frame
+from fastring.burst cimport FRAME_MORE, Burst, Frame
 from fastring.pool cimport BufferPool
 
 cdef enum:

@@ -212,5 +212,3 @@ cdef class TxRing(XmitTarget):
 
     def __repr__(self):
         return f"<TxRing: {self.in_flight} packets in flight, {self.unused()} of {self.count} descriptors free>"
-
-

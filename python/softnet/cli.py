@@ -38,7 +38,8 @@ def _add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "replay",
         help="send the frames of captures through a card",
         description="Send the frames of captures, in order, through driver, rings and card, over a wire to a second card.",
-        epilog=f"wires:\n{wires}\n\nexit status: 0 every frame arrived; 1 frames were lost, or a capture breaks off; 2 bad usage or bad input",
+        epilog=f"wires:\n{wires}\n\n"
+        "exit status: 0 every frame arrived; 1 frames were lost, or a capture breaks off; 2 bad usage or bad input",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     replay.add_argument("captures", nargs="+", metavar="CAPTURE", help="pcap or pcapng, also gzipped")
