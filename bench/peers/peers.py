@@ -31,6 +31,19 @@ def build_rte_ring() -> Path:
     return program
 
 
+def build_program(source: str) -> Path:
+    """Compile a C program of bench/ for this very machine, the floor having every advantage; return it."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise Unavailable(f"{source} needs a C compiler to be built")
+    path = HERE.parent / source
+    program = TARGET / path.stem
+    if not program.exists() or program.stat().st_mtime < path.stat().st_mtime:
+        TARGET.mkdir(parents=True, exist_ok=True)
+        subprocess.run([compiler, "-O3", "-march=native", str(path), "-o", str(program)], check=True)
+    return program
+
+
 def build_extension(source: Path, target: Path = TARGET) -> ModuleType:
     """Compile a .pyx against the fastring that is imported, as a third party would, into `target`; return the module."""
     try:

@@ -1,8 +1,9 @@
-"""What two threads do to a Ring and to a TxQueue, without the GIL: compiled when the tests run."""
+"""What runs without the GIL, on two threads for Ring and TxQueue, and on one for bursts: compiled when the tests run."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastring.atomic cimport cpu_relax, load_acquire32, store_release32
+from fastring.burst cimport FRAME_MORE, Burst, BurstSink, BurstSource
 from fastring.ring cimport Ring
 from fastring.txq cimport TxQueue
 
@@ -112,3 +113,22 @@ def complete(Card card, TxQueue txq, uint32_t packets, uint32_t start):
             store_release32(&card.consumer, done)
             txq.completed_wake(there, 100 * there, free_slots(<void*>card), start, now)
     return done
+
+
+def carry(BurstSource source, BurstSink sink, uint32_t most):
+    """Bursts of at most `most` Frames from source to sink until the end; return the sink's first error, or 0."""
+    cdef Burst burst = Burst(most)
+    cdef int error = 0
+    with nogil:
+        while error == 0 and source.fill(burst, most) > 0:
+            error = sink.deliver(burst)
+            burst.release()
+    return error
+
+
+def gather(Burst burst, uint32_t frames):
+    """Make one packet of the first `frames` Frames; return the burst."""
+    cdef uint32_t i
+    for i in range(frames - 1):
+        burst.frames[i].flags |= FRAME_MORE
+    return burst
