@@ -34,6 +34,7 @@ ctypedef struct Packet:
     uint32_t frame_end              # Frames of the batch up to and with this packet
     uint32_t desc_end               # descriptors of the batch up to and with it
     uint32_t group                  # BPTC, MPTC or 0
+    int trouble                     # a drop reason, or -1
 
 ctypedef struct Open:               # a packet being gathered
     uint32_t total                  # bytes so far
@@ -200,8 +201,8 @@ cdef bint ends_packet(uint64_t word, Open* packet) noexcept nogil:
 cdef uint32_t finish(Card* card, Batch* batch, Open* open, uint32_t frames, Packet* packet) noexcept nogil:
     """Close the open packet, padding it or dropping it; returns the Frames in the batch."""
     packet.padding = packet.group = 0
+    packet.trouble = open.trouble
     if open.trouble >= 0:
-        card.drops[open.trouble] += 1
         frames = open.first
         open.total = 0
     elif open.total:
@@ -276,6 +277,8 @@ cdef uint32_t send(Card* card, Batch* batch) noexcept nogil:
             octets += packet.length + CRC_LENGTH
             count_kind(card, packet.length + CRC_LENGTH, packet.group)
             count_padding(card, packet.padding)
+        elif packet.trouble >= 0:
+            card.drops[packet.trouble] += 1     # only now: while the wire is full it is gathered again and again
     count_sent(card, packets, octets)
     return done
 
