@@ -223,11 +223,24 @@ cdef uint32_t finish(Card* card, Batch* batch, Open* open, uint32_t frames, Pack
 
 cdef inline uint32_t group_address(const Frame* frame) noexcept nogil:
     """What the destination is: 0 one station, or the statistic that counts a multicast or a broadcast."""
-    cdef const uint8_t* address = frame.data
-    if not address[0] & 1:
+    if not frame.data[0] & 1:
         return 0
-    if frame.len >= 6 and address[0] & address[1] & address[2] & address[3] & address[4] & address[5] == 0xFF:
-        return BPTC
+    return multicast_kind(frame)
+
+
+cdef uint32_t multicast_kind(const Frame* frame) noexcept nogil:
+    """BPTC if all six bytes of the address, in however many pieces, are ones."""
+    cdef uint32_t seen = 0, i = 0
+    while frame.data[i] == 0xFF:
+        seen += 1
+        if seen == 6:
+            return BPTC
+        i += 1
+        if i == frame.len:
+            if not frame.flags & FRAME_MORE:
+                break
+            frame += 1
+            i = 0
     return MPTC
 
 
