@@ -9,6 +9,7 @@ from e1000 import regs
 from e1000.bus import HostMemory, LocalBus
 from e1000.device import E1000Device
 from e1000.regmap import Access, expand
+from fastring.burst import Burst
 
 ALL = 0xFFFFFFFF
 MAP = expand()
@@ -195,6 +196,19 @@ def test_a_card_is_on_one_bus_at_a_time(card):
     card.bus.close()
     with HostMemory(size=4096) as memory, LocalBus(card.device, memory=memory):
         assert card.device.read(regs.CTRL) == 0x201
+
+
+def test_a_card_on_no_bus_reaches_nothing_and_crashes_nothing():
+    device = E1000Device(wire=RecordingWire())
+    for register in (regs.TDLEN, regs.RDLEN):
+        device.write(register, 1024)
+    device.write(regs.TCTL, regs.TCTL_EN)
+    device.write(regs.RCTL, regs.RCTL_EN)
+    device.write(regs.TDT, 5)
+    device.write(regs.RDT, 5)
+    device.wire.inject(Burst.from_packets([packet(60)]))
+    assert device.wire.sent == []
+    assert (device.read(regs.TDH), device.read(regs.RDH)) == (0, 0)
 
 
 def test_the_station_address_is_what_reset_loads():
