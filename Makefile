@@ -53,7 +53,7 @@ debug: .venv-debug/.built  ## build with assertions, bounds checks and UBSAN, an
 
 sanitize: .venv-sanitize/.built  ## build with all that and ASAN, and run the tests
 	@PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" $(CHECKED_TESTS)
+	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" $(CHECKED_TESTS) -m "not unsanitized"
 
 clean:  ## remove all that was built, the virtual environments too
 	@$(remove_built)

@@ -4,14 +4,9 @@
 """
 
 import os
-import sys
-from pathlib import Path as FilePath
 
 import pytest
-
-sys.path.insert(0, str(FilePath(__file__).resolve().parent / "peers"))
-sys.path.insert(0, str(FilePath(__file__).resolve().parent))
-from path import Path, alternate, cpus  # noqa: E402
+from path import Path, alternate, cpus
 
 SIZES = (60, 256, 1514)
 RUNS = 7

@@ -4,18 +4,16 @@
 """
 
 import statistics
-import sys
 import time
 from pathlib import Path
 
+import peers
 import pytest
 
 from fastring.memory import Arena
 from fastring.pool import BufferPool
 
 PEERS = Path(__file__).resolve().parent / "peers"
-sys.path.insert(0, str(PEERS))
-import peers  # noqa: E402
 
 ROUNDS, RUNS, BULK, SIZE = 50_000, 7, 32, 2048
 

@@ -6,18 +6,16 @@
 import os
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
+import peers
 import pytest
 
 from fastring.ring import Ring
 
 PEERS = Path(__file__).resolve().parent / "peers"
-sys.path.insert(0, str(PEERS))
-import peers  # noqa: E402
 
 CAPACITY, BULK, RUNS = 1024, 32, 7
 ITEMS = 20_000_000 // BULK * BULK

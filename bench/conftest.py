@@ -1,0 +1,7 @@
+"""The benches import each other and their peers by name; pytest's importlib mode does not put their folders on the path."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE / "peers")]
