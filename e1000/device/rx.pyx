@@ -87,7 +87,7 @@ cdef int receive_plain(Card* card, Ring* ring, Frame* frames, int n) noexcept no
             break
         copy_frame(target, frames[i].data, length)
         # The data before DD: pairs with the driver's acquire of DD.
-        store_release64(&desc.word, length | RXD_STAT_EOP | passed_status(destination))
+        store_release64(&desc.word, length | RXD_STAT_EOP | passed_status(card, destination))
         octets += length + CRC_LENGTH
         count_kind(card, destination, length + CRC_LENGTH)
         head = head + 1 if head + 1 != ring.count else 0
@@ -190,8 +190,17 @@ cdef bint admit(Card* card, const Arrival* frame) noexcept nogil:
     return True
 
 
+cdef inline bint is_station(Card* card, uint64_t destination) noexcept nogil:
+    """The exact filter: RAL and RAH."""
+    cdef uint32_t i
+    for i in range(card.ra_count):
+        if card.ra[i] == destination:
+            return True
+    return False
+
+
 cdef inline bint address_matches(Card* card, uint64_t destination) noexcept nogil:
-    cdef uint32_t i, bit
+    cdef uint32_t bit
     if destination & 1:
         if destination == ADDRESS_BITS:
             return card.rctl & (RCTL_BAM | RCTL_MPE)
@@ -202,10 +211,7 @@ cdef inline bint address_matches(Card* card, uint64_t destination) noexcept nogi
             return True
     elif card.rctl & RCTL_UPE:
         return True
-    for i in range(card.ra_count):
-        if card.ra[i] == destination:
-            return True
-    return False
+    return is_station(card, destination)
 
 
 cdef uint32_t multicast_hash(Card* card, uint64_t destination) noexcept nogil:
@@ -279,9 +285,11 @@ cdef void place(Card* card, Ring* ring, Arrival* frame) noexcept nogil:
         store(card, ring, frame)
 
 
-cdef inline uint64_t passed_status(uint64_t destination) noexcept nogil:
-    """Status bits every good frame has: no checksum was looked at, and PIF when only a hash let a multicast in."""
-    return RXD_STAT_DD | RXD_STAT_IXSM | (RXD_STAT_PIF if destination & 1 and destination != ADDRESS_BITS else 0)
+cdef inline uint64_t passed_status(Card* card, uint64_t destination) noexcept nogil:
+    """Status bits every good frame has: no checksum was looked at, and PIF when no exact match let a multicast in."""
+    if not destination & 1 or destination == ADDRESS_BITS or is_station(card, destination):
+        return RXD_STAT_DD | RXD_STAT_IXSM
+    return RXD_STAT_DD | RXD_STAT_IXSM | RXD_STAT_PIF
 
 
 cdef inline void advance(Ring* ring) noexcept nogil:
@@ -310,7 +318,7 @@ cdef void store(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
     cdef Cursor cursor
     cdef uint8_t crc[CRC_LENGTH]
     cdef uint32_t left = frame.length, part
-    cdef uint64_t status = passed_status(frame.destination)
+    cdef uint64_t status = passed_status(card, frame.destination)
     cdef uint8_t* target
     cursor.piece = frame.pieces
     cursor.last = frame.pieces + frame.count - 1
