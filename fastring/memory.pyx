@@ -198,7 +198,7 @@ cdef class Arena:
 cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil:
     """The search behind `translate`: the last region that starts at or below iova."""
     cdef uint32_t low = 0, high = iovas.count, middle
-    cdef Region* r
+    cdef uint8_t* host = NULL
     while low < high:
         middle = (low + high) >> 1
         if iovas.region[middle].start <= iova:
@@ -206,12 +206,11 @@ cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, bin
         else:
             high = middle
     if low > 0:
-        r = &iovas.region[low - 1]
-        if iova - r.start < r.size and length <= r.size - (iova - r.start) and (r.writable or not write):
-            hint[0] = low - 1
-            return r.host + (iova - r.start)
-    iovas.master_aborts += 1
-    return NULL
+        hint[0] = low - 1
+        host = within(&iovas.region[low - 1], iova, length, write)
+    if host == NULL:
+        iovas.master_aborts += 1
+    return host
 
 
 cdef class AddressSpace:

@@ -50,23 +50,36 @@ cdef class BufferPool:
 
     cdef uint32_t take_bulk(self, uint32_t* out, uint32_t n) noexcept nogil:
         """Take up to n buffers; return how many there were. Too few is counted once."""
-        cdef uint32_t i, buffer
-        if n > self.free_count:
+        cdef uint32_t i, buffer, top = self.free_count
+        cdef const uint32_t* stack = self.stack
+        cdef uint8_t* taken = self.taken
+        if n > top:
             self.alloc_failures += 1
-            n = self.free_count
+            n = top
         for i in range(n):
-            self.free_count -= 1
-            buffer = self.stack[self.free_count]
-            self.taken[buffer] = 1
+            top -= 1
+            buffer = stack[top]
+            taken[buffer] = 1
             unpoison(self.address(buffer), self.buffer_size)
             out[i] = buffer
+        self.free_count = top
         return n
 
     cdef void give_bulk(self, const uint32_t* buffers, uint32_t n) noexcept nogil:
-        """Give n buffers back."""
-        cdef uint32_t i
+        """Give n buffers back; what is not out is refused and counted."""
+        cdef uint32_t i, buffer, top = self.free_count, count = self.count
+        cdef uint32_t* stack = self.stack
+        cdef uint8_t* taken = self.taken
         for i in range(n):
-            self.give(buffers[i])
+            buffer = buffers[i]
+            if buffer >= count or not taken[buffer]:
+                self.give_refused(buffer)
+                continue
+            taken[buffer] = 0
+            poison(self.address(buffer), self.stride)
+            stack[top] = buffer
+            top += 1
+        self.free_count = top
 
     cdef void give_refused(self, uint32_t buffer) noexcept nogil:
         if buffer < self.count:

@@ -17,7 +17,7 @@ from e1000.regs cimport (BPRC, CRC_LENGTH, GORCL, GPRC, ICR_RXDMT0, ICR_RXO, ICR
 from fastring.atomic cimport load_acquire32, load_relaxed64, store_release32, store_release64
 from fastring.burst cimport FRAME_MORE, Frame, copy_frame
 from fastring.crc cimport crc32_frame
-from fastring.memory cimport translate, translate_hinted
+from fastring.memory cimport Region, hinted_region, translate, within
 from fastring.wire cimport Wire
 
 cdef enum:
@@ -63,10 +63,13 @@ cdef int receive_plain(Card* card, Ring* ring, Frame* frames, int n) noexcept no
     """Take frames as long as they are what nearly all are: one piece of legal length that fits a descriptor at hand, its CRC
     stripped. Stops at the first that is not, having done nothing for it. Does what receive_any would, with the sums kept aside.
     """
-    cdef uint32_t head = ring.head, available = ring.available, length, longest = MAX_STANDARD_FRAME - CRC_LENGTH
+    cdef Region region = hinted_region(card.iovas, card.rx_data_hint)
+    cdef uint32_t head = ring.head, available = ring.available, count = ring.count, length, longest = MAX_STANDARD_FRAME - CRC_LENGTH
     cdef uint64_t octets = 0, destination
     cdef uint8_t* target
+    cdef Desc* ring_desc = ring.desc
     cdef Desc* desc
+    cdef Frame* frame = frames
     cdef int i = 0
     if card.fifo_used or not card.rctl & RCTL_SECRC:
         return 0
@@ -75,23 +78,26 @@ cdef int receive_plain(Card* card, Ring* ring, Frame* frames, int n) noexcept no
     if longest > card.rx_buffer_size:
         longest = card.rx_buffer_size
     while i < n and available:
-        length = frames[i].len
-        if frames[i].flags & FRAME_MORE or length < MIN_FRAME - CRC_LENGTH or length > longest:
+        length = frame.len
+        if frame.flags & FRAME_MORE or length < MIN_FRAME - CRC_LENGTH or length > longest:
             break
-        destination = load_relaxed64(<const uint64_t*>frames[i].data) & ADDRESS_BITS
+        destination = load_relaxed64(<const uint64_t*>frame.data) & ADDRESS_BITS
         if not address_matches(card, destination):
             break
-        desc = &ring.desc[head]
-        target = translate_hinted(card.iovas, load_relaxed64(&desc.address), length, True, card.rx_data_hint)
+        desc = &ring_desc[head]
+        target = within(&region, load_relaxed64(&desc.address), length, True)
         if target == NULL:
             break
-        copy_frame(target, frames[i].data, length)
+        copy_frame(target, frame.data, length)
         # The data before DD: pairs with the driver's acquire of DD.
         store_release64(&desc.word, length | RXD_STAT_EOP | passed_status(destination))
         octets += length + CRC_LENGTH
         count_kind(card, destination, length + CRC_LENGTH)
-        head = head + 1 if head + 1 != ring.count else 0
+        head += 1
+        if head == count:
+            head = 0
         available -= 1
+        frame += 1
         i += 1
     ring.head = head
     ring.available = available
