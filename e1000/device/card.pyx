@@ -11,6 +11,7 @@ from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, Card
 from e1000.device.tx cimport tx_run
 from e1000.regs cimport CTRL, CTRL_SLU, MAX_FRAME, RDT, TDT
 from fastring.atomic cimport cpu_relax, exchange32, store_release32
+from fastring.memory cimport IovaMap
 
 from e1000 import regmap
 
@@ -26,6 +27,10 @@ def parse_mac(mac):
     if len(raw) != 6 or raw[0] & 1 or not any(raw):
         raise ValueError(f"{mac!r} is no station address: six bytes, not all zero, not multicast")
     return raw
+
+
+# What a card reaches that is on no bus: every access is a master abort.
+cdef IovaMap NOWHERE
 
 
 cdef void tx_room(void* card) noexcept nogil:
@@ -50,6 +55,7 @@ cdef class E1000Device:
         self.card = <Card*>calloc(1, sizeof(Card))
         if self.card == NULL:
             raise MemoryError()
+        self.card.iovas = &NOWHERE
         self.card.fifo = <unsigned char*>calloc(1, FIFO_SIZE)
         self.card.tx_long = <unsigned char*>calloc(1, MAX_FRAME)
         if self.card.fifo == NULL or self.card.tx_long == NULL:
@@ -90,7 +96,7 @@ cdef class E1000Device:
             raise OSError(errno.EBUSY, f"{self!r} is on a bus already")
         self.memory = memory
         self.irq = irq
-        self.card.iovas = NULL if memory is None else &memory.iovas
+        self.card.iovas = &NOWHERE if memory is None else &memory.iovas
         self.card.irq = NULL if irq is None else <void*>irq
         update_line(self.card)
 

@@ -370,7 +370,7 @@ cdef void drain_fifo(Card* card, Ring* ring) noexcept nogil:
     while card.fifo_used:
         memcpy(&length, card.fifo + card.fifo_read, 4)
         if ring.available < needed(card, length):
-            if needed(card, length) < ring.count:
+            if ring.count == 0 or needed(card, length) < ring.count:
                 break
             card.stat[stat_index(MPC)] += 1             # the ring shrank under it: it can never be delivered
             card.drops[DROP_RX_MISSED] += 1

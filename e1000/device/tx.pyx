@@ -34,6 +34,7 @@ ctypedef struct Packet:
     uint32_t frame_end              # Frames of the batch up to and with this packet
     uint32_t desc_end               # descriptors of the batch up to and with it
     uint32_t group                  # BPTC, MPTC or 0
+    int trouble                     # a drop reason, or -1
 
 ctypedef struct Open:               # a packet being gathered
     uint32_t total                  # bytes so far
@@ -203,8 +204,8 @@ cdef bint ends_packet(uint64_t word, Open* packet) noexcept nogil:
 cdef uint32_t finish(Card* card, Batch* batch, Open* open, uint32_t frames, Packet* packet) noexcept nogil:
     """Close the open packet, padding it or dropping it; returns the Frames in the batch."""
     packet.padding = packet.group = 0
+    packet.trouble = open.trouble
     if open.trouble >= 0:
-        card.drops[open.trouble] += 1
         frames = open.first
         open.total = 0
     elif open.total:
@@ -225,11 +226,24 @@ cdef uint32_t finish(Card* card, Batch* batch, Open* open, uint32_t frames, Pack
 
 cdef inline uint32_t group_address(const Frame* frame) noexcept nogil:
     """What the destination is: 0 one station, or the statistic that counts a multicast or a broadcast."""
-    cdef const uint8_t* address = frame.data
-    if not address[0] & 1:
+    if not frame.data[0] & 1:
         return 0
-    if frame.len >= 6 and address[0] & address[1] & address[2] & address[3] & address[4] & address[5] == 0xFF:
-        return BPTC
+    return multicast_kind(frame)
+
+
+cdef uint32_t multicast_kind(const Frame* frame) noexcept nogil:
+    """BPTC if all six bytes of the address, in however many pieces, are ones."""
+    cdef uint32_t seen = 0, i = 0
+    while frame.data[i] == 0xFF:
+        seen += 1
+        if seen == 6:
+            return BPTC
+        i += 1
+        if i == frame.len:
+            if not frame.flags & FRAME_MORE:
+                break
+            frame += 1
+            i = 0
     return MPTC
 
 
@@ -279,6 +293,8 @@ cdef uint32_t send(Card* card, Batch* batch) noexcept nogil:
             octets += packet.length + CRC_LENGTH
             count_kind(card, packet.length + CRC_LENGTH, packet.group)
             count_padding(card, packet.padding)
+        elif packet.trouble >= 0:
+            card.drops[packet.trouble] += 1     # only now: while the wire is full it is gathered again and again
     count_sent(card, packets, octets)
     return done
 
