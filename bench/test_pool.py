@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+
 from fastring.memory import Arena
 from fastring.pool import BufferPool
 
-sys.path.insert(0, str(Path(__file__).parent / "peers"))
-import peers
+PEERS = Path(__file__).resolve().parent / "peers"
+sys.path.insert(0, str(PEERS))
+import peers  # noqa: E402
 
 ROUNDS, RUNS, BULK, SIZE = 50_000, 7, 32, 2048
 
@@ -21,7 +23,7 @@ ROUNDS, RUNS, BULK, SIZE = 50_000, 7, 32, 2048
 @pytest.fixture(scope="module")
 def loops():
     try:
-        return peers.build_extension("pool_loops")
+        return peers.build_extension(PEERS / "pool_loops.pyx")
     except peers.Unavailable as reason:
         pytest.skip(str(reason))
 

@@ -12,10 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+
 from fastring.ring import Ring
 
-sys.path.insert(0, str(Path(__file__).parent / "peers"))
-import peers
+PEERS = Path(__file__).resolve().parent / "peers"
+sys.path.insert(0, str(PEERS))
+import peers  # noqa: E402
 
 CAPACITY, BULK, RUNS = 1024, 32, 7
 ITEMS = 20_000_000 // BULK * BULK
@@ -30,7 +32,7 @@ def build(what, *args):
 
 @pytest.fixture(scope="module")
 def loops():
-    return build(peers.build_extension, "ring_threads")
+    return build(peers.build_extension, PEERS / "ring_threads.pyx")
 
 
 @pytest.fixture(scope="module")

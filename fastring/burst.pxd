@@ -1,6 +1,7 @@
 """Burst: the batch of packets that every layer passes on, and the two ends it travels between."""
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from fastring.pool cimport BufferPool
 
@@ -28,6 +29,15 @@ ctypedef struct Frame:
     uint16_t queue          # queue it came from or is meant for
 
 
+cdef inline void copy_frame(uint8_t* target, const uint8_t* source, uint32_t length) noexcept nogil:
+    """memcpy, without the call for the short frames of which there are so many: two halves that overlap."""
+    if 32 <= length <= 64:
+        memcpy(target, source, 32)
+        memcpy(target + length - 32, source + length - 32, 32)
+    else:
+        memcpy(target, source, length)
+
+
 cdef class Burst:
     cdef Frame* frames      # [capacity]
     cdef readonly uint32_t capacity
@@ -40,7 +50,6 @@ cdef class Burst:
 
 
 cdef class BurstSource:
-    cdef public object error        # why fill failed
     cdef int fill(self, Burst burst, uint32_t most) noexcept nogil
 
 
@@ -51,6 +60,7 @@ cdef class BurstSink:
 
 cdef class RepeatSource(BurstSource):
     cdef Burst packets
+    cdef bint plain                 # each of one Frame: copied by the run
     cdef uint32_t next              # Frame to go on with
     cdef readonly uint64_t left     # packets still to come
 

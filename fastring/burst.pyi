@@ -31,7 +31,8 @@ class Burst:
 
 @disjoint_base
 class BurstSource:
-    error: BaseException | None
+    @property
+    def error(self) -> BaseException | None: ...
 
 @disjoint_base
 class BurstSink:

@@ -158,6 +158,11 @@ cdef class BurstSource:
         """Fill an empty burst with whole packets, at most `most` Frames; return how many Frames, 0 at the end, < 0 on error."""
         return 0
 
+    @property
+    def error(self):
+        """Why `fill` failed, an exception to raise, or None."""
+        return None
+
 
 cdef class BurstSink:
     """Where packets go. Subclass in Cython and override `deliver`, or in Python and override `on_burst`."""
@@ -184,12 +189,26 @@ cdef class RepeatSource(BurstSource):
         if burst.count == 0:
             raise ValueError("there is nothing to repeat in an empty burst")
         self.packets = burst
+        self.plain = burst.packet_count() == burst.count
         self.left = packets
 
     cdef int fill(self, Burst burst, uint32_t most) noexcept nogil:
         cdef uint32_t n = 0, end
         if most > burst.capacity:
             most = burst.capacity
+        if self.plain:
+            while self.left and n < most:
+                end = self.packets.count - self.next
+                if end > most - n:
+                    end = most - n
+                if end > self.left:
+                    end = <uint32_t>self.left
+                memcpy(&burst.frames[n], &self.packets.frames[self.next], end * sizeof(Frame))
+                n += end
+                self.left -= end
+                self.next = self.next + end if self.next + end < self.packets.count else 0
+            burst.count = n
+            return n
         while self.left:
             end = self.next + 1
             while self.packets.frames[end - 1].flags & FRAME_MORE:

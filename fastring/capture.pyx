@@ -265,8 +265,8 @@ cdef class CaptureCursor(BurstSource):
     """A walk over a capture's frames, in the order of the file: what replay is fed from. Capture.cursor() makes these.
 
     `fill` points each Frame into the mapping and gives it the address `dma_base` + its offset in the file, if that was set.
-    Records without a byte are left out, and counted in `empty`. A file that breaks off ends early, and `broken_off` tells; other damage makes `fill`
-    return -1, once what lies before it was delivered, and `error` says what it is.
+    Records without a byte are left out, and counted in `empty`. A file that breaks off ends early, and `broken_off` tells; other
+    damage makes `fill` return -1, once what lies before it was delivered, and `error` says what it is.
     One thread at a time. Iterating yields (time in ns since 1970, packet) pairs.
     """
 

@@ -20,6 +20,7 @@ cdef class Clock:
     cdef set _handles               # armed TimerHandles: keeps them alive
     cdef public object error        # what a Python callback raised last
     cdef int64_t now(self) noexcept nogil              # monotonic ns: intervals and timers
+    cdef int64_t jiffies(self) noexcept nogil          # now() as of the last tick, a few ms ago: cheap, for limits and watchdogs
     cdef int64_t realtime(self) noexcept nogil         # ns since 1970: what a capture records
     cdef void arm(self, Timer* timer, int64_t deadline) noexcept nogil
     cdef void cancel(self, Timer* timer) noexcept nogil

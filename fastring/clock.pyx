@@ -8,7 +8,7 @@ A Clock and its timers belong to one thread.
 """
 
 from libc.limits cimport LLONG_MAX, LLONG_MIN
-from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, clockid_t, timespec
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME, clock_gettime, clockid_t, timespec
 
 
 cdef inline int64_t _read(clockid_t which) noexcept nogil:
@@ -28,6 +28,9 @@ cdef class Clock:
 
     cdef int64_t now(self) noexcept nogil:
         return 0
+
+    cdef int64_t jiffies(self) noexcept nogil:
+        return self.now()
 
     cdef int64_t realtime(self) noexcept nogil:
         return 0
@@ -132,6 +135,9 @@ cdef class MonotonicClock(Clock):
 
     cdef int64_t now(self) noexcept nogil:
         return _read(CLOCK_MONOTONIC)
+
+    cdef int64_t jiffies(self) noexcept nogil:
+        return _read(CLOCK_MONOTONIC_COARSE)
 
     cdef int64_t realtime(self) noexcept nogil:
         return _read(CLOCK_REALTIME)

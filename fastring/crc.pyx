@@ -11,10 +11,10 @@ cdef uint32_t TABLE[8][256]
 
 cdef void fill_table() noexcept:
     """TABLE[j][b]: byte b followed by j zero bytes."""
-    cdef uint32_t i, j, crc
+    cdef uint32_t i, j, _j, crc
     for i in range(256):
         crc = i
-        for j in range(8):
+        for _j in range(8):
             crc = crc >> 1 ^ (0xEDB88320u if crc & 1 else 0)
         TABLE[0][i] = crc
     for i in range(256):

@@ -35,14 +35,20 @@ ctypedef struct IovaMap:
 cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil
 
 
-cdef inline uint8_t* translate(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil:
-    """Pointer to `length` bytes at `iova`, or NULL and one master abort counted. `hint`: the caller's last region, checked each time."""
+cdef inline uint8_t* translate_hinted(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t hint) noexcept nogil:
+    """Pointer to `length` bytes at `iova` if they lie in region number `hint`, else NULL, with nothing counted: ask `translate`."""
     cdef Region* r
-    if hint[0] < iovas.count:
-        r = &iovas.region[hint[0]]
+    if hint < iovas.count:
+        r = &iovas.region[hint]
         if iova - r.start < r.size and length <= r.size - (iova - r.start) and (r.writable or not write):
             return r.host + (iova - r.start)
-    return translate_slow(iovas, iova, length, write, hint)
+    return NULL
+
+
+cdef inline uint8_t* translate(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil:
+    """Pointer to `length` bytes at `iova`, or NULL and one master abort counted. `hint`: the caller's last region, tried first."""
+    cdef uint8_t* host = translate_hinted(iovas, iova, length, write, hint[0])
+    return host if host != NULL else translate_slow(iovas, iova, length, write, hint)
 
 
 cdef class AddressSpace:

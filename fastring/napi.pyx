@@ -201,14 +201,14 @@ cdef class Softirq:
         self.runs += 1
         handled = self._service_irqs()
         if self.poll_head != self.poll_tail:
-            deadline = self.clock.now() + self.time_limit
+            deadline = self.clock.jiffies() + self.time_limit
             while True:
                 packets += self._poll_first()
                 polls += 1
                 handled += self._service_irqs()
                 if self.poll_head == self.poll_tail:
                     break
-                if packets >= self.budget or polls >= self.budget or self.clock.now() >= deadline:
+                if packets >= self.budget or polls >= self.budget or self.clock.jiffies() >= deadline:
                     self.time_squeezes += 1
                     break
         store_release32(&self.running, 0)

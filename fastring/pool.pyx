@@ -121,7 +121,8 @@ cdef class BufferPool:
             return
         if self.free_count != self.count:
             out = self.outstanding
-            raise RuntimeError(f"{len(out)} of {self.count} buffers are still out: {', '.join(map(str, out[:8]))}{', …' if len(out) > 8 else ''}")
+            some = ", ".join(map(str, out[:8])) + (", …" if len(out) > 8 else "")
+            raise RuntimeError(f"{len(out)} of {self.count} buffers are still out: {some}")
         self.arena.free(self._offset)
         self.base = NULL
         self.free_count = 0

@@ -1,5 +1,6 @@
 """Transmitter: bursts from a source through a transmit queue, with flow control, without the GIL."""
 
+from cython cimport final
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastring.burst cimport Burst, BurstSource
@@ -7,7 +8,11 @@ from fastring.clock cimport Clock, VirtualClock
 from fastring.napi cimport Softirq
 from fastring.txq cimport TxQueue, XmitTarget
 
+ctypedef struct Tally:
+    uint64_t packets, bytes
 
+
+@final
 cdef class Transmitter:
     cdef XmitTarget target
     cdef TxQueue queue
@@ -20,7 +25,7 @@ cdef class Transmitter:
     cdef readonly uint64_t packets, bytes       # accepted by the driver
     cdef readonly uint64_t oversize             # too long for the MTU: dropped here
 
-    cdef uint32_t sendable(self, Burst burst, uint32_t start, uint32_t most) noexcept nogil
+    cdef uint32_t sendable(self, Burst burst, uint32_t start, uint32_t most, Tally* tally) noexcept nogil
     cdef uint32_t skip_oversize(self, Burst burst, uint32_t start) noexcept nogil
     cdef bint push(self, Burst burst, uint32_t* position) noexcept nogil
     cdef int play_rounds(self, BurstSource source, uint32_t rounds) noexcept nogil

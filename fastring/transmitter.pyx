@@ -9,6 +9,8 @@ on the way fire, and what arrives is polled before the next packet leaves.
 
 import time
 
+from cython cimport final
+
 from fastring.atomic cimport cpu_relax
 from fastring.burst cimport FRAME_MORE, Frame
 
@@ -22,6 +24,16 @@ cdef enum:                          # what play_rounds found
     IDLE = 2
 
 
+cdef Tally tally_of(const Frame* frames, int n) noexcept nogil:
+    cdef Tally tally = Tally(0, 0)
+    cdef int i
+    for i in range(n):
+        tally.packets += not frames[i].flags & FRAME_MORE
+        tally.bytes += frames[i].len
+    return tally
+
+
+@final
 cdef class Transmitter:
     """Sends to `target` through `queue`. `max_frame`: longest frame in bytes; longer ones are dropped and counted.
 
@@ -38,18 +50,22 @@ cdef class Transmitter:
         self.max_frame = max_frame
         self.burst = Burst(burst_size)
 
-    cdef inline uint32_t sendable(self, Burst burst, uint32_t start, uint32_t most) noexcept nogil:
-        """End of the run of whole packets from `start` that are not too long, at most `most` of them."""
-        cdef uint32_t i = start, end = start, total = 0
-        while i < burst.count and most:
+    cdef uint32_t sendable(self, Burst burst, uint32_t start, uint32_t most, Tally* tally) noexcept nogil:
+        """End of the run of whole packets from `start` that are not too long, at most `most` of them; and their tally."""
+        cdef uint32_t i = start, end = start, packets = 0
+        cdef uint64_t total = 0, bytes = 0
+        while i < burst.count and packets < most:
             total += burst.frames[i].len
             i += 1
             if not burst.frames[i - 1].flags & FRAME_MORE:
                 if total > self.max_frame:
                     break
                 end = i
+                bytes += total
                 total = 0
-                most -= 1
+                packets += 1
+        tally.packets = packets
+        tally.bytes = bytes
         return end
 
     cdef uint32_t skip_oversize(self, Burst burst, uint32_t start) noexcept nogil:
@@ -61,10 +77,11 @@ cdef class Transmitter:
 
     cdef bint push(self, Burst burst, uint32_t* position) noexcept nogil:
         """Send on from `position`, once; run the softirq. Returns whether anything moved."""
-        cdef uint32_t start = position[0], end, i
+        cdef uint32_t start = position[0], end
+        cdef Tally tally
         cdef int taken = 0
         if not self.queue.stopped():
-            end = self.sendable(burst, start, burst.count if self.stepped is None else 1)
+            end = self.sendable(burst, start, burst.count if self.stepped is None else 1, &tally)
             if end == start and start < burst.count:
                 position[0] = self.skip_oversize(burst, start)
                 return True
@@ -73,9 +90,10 @@ cdef class Transmitter:
             taken = self.target.xmit_burst(&burst.frames[start], <int>(end - start))
             if taken == 0 and not self.queue.stopped():
                 self.queue.requeues += 1        # NETDEV_TX_BUSY
-            for i in range(start, start + taken):
-                self.packets += not burst.frames[i].flags & FRAME_MORE
-                self.bytes += burst.frames[i].len
+            if taken != <int>(end - start):
+                tally = tally_of(&burst.frames[start], taken)
+            self.packets += tally.packets
+            self.bytes += tally.bytes
             position[0] = start + taken
         self.clock.run_timers()
         return self.softirq.run() > 0 or taken > 0

@@ -143,7 +143,7 @@ cdef class SinkWire(Wire):
         self.burst = Burst(256)
 
     cdef int transmit(self, Frame* frames, int n) noexcept nogil:
-        cdef int i, start = 0, stop
+        cdef int start = 0, stop
         cdef int64_t now = self.clock.realtime()
         while start < n:
             stop = start

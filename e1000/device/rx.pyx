@@ -15,9 +15,9 @@ from e1000.regs cimport (BPRC, CRC_LENGTH, GORCL, GPRC, ICR_RXDMT0, ICR_RXO, ICR
                          MIN_FRAME, MPC, MPRC, MTA, PRC64, RCTL_BAM, RCTL_EN, RCTL_LPE, RCTL_MO_SHIFT, RCTL_MPE,
                          RCTL_RDMTS_SHIFT, RCTL_SECRC, RCTL_UPE, RNBC, ROC, RUC, TORL, TPR)
 from fastring.atomic cimport load_acquire32, load_relaxed64, store_release32, store_release64
-from fastring.burst cimport FRAME_MORE, Frame
+from fastring.burst cimport FRAME_MORE, Frame, copy_frame
 from fastring.crc cimport crc32_frame
-from fastring.memory cimport translate
+from fastring.memory cimport translate, translate_hinted
 from fastring.wire cimport Wire
 
 cdef enum:
@@ -43,23 +43,98 @@ cdef int rx_receive(void* context, Frame* frames, int n, bint may_refuse) noexce
     """The wire's receive_handler."""
     cdef Card* card = <Card*>context
     cdef Ring ring
-    cdef Arrival frame
-    cdef int i = 0
-    cdef uint32_t causes = 0
+    cdef int i = 0, taken
     if not card.rctl & RCTL_EN:
         card.drops[DROP_RX_DISABLED] += count_packets(frames, n)
         return n
     open_ring(card, &ring)
     while i < n:
-        look_at(&frame, &frames[i], n - i)
-        if may_refuse and not has_room(card, &ring, frame.length):
-            card.rx_refused = True
-            break
-        if admit(card, &frame):
-            causes |= place(card, &ring, &frame)
-        i += frame.count
-    close_ring(card, &ring, causes)
+        i += receive_plain(card, &ring, &frames[i], n - i)
+        if i < n:
+            taken = receive_any(card, &ring, &frames[i], n - i, may_refuse)
+            if taken == 0:
+                break
+            i += taken
+    close_ring(card, &ring)
     return i
+
+
+cdef int receive_plain(Card* card, Ring* ring, Frame* frames, int n) noexcept nogil:
+    """Take frames as long as they are what nearly all are: one piece of legal length that fits a descriptor at hand, its CRC
+    stripped. Stops at the first that is not, having done nothing for it. Does what receive_any would, with the sums kept aside.
+    """
+    cdef uint32_t head = ring.head, available = ring.available, length, longest = MAX_STANDARD_FRAME - CRC_LENGTH
+    cdef uint64_t octets = 0, destination
+    cdef uint8_t* target
+    cdef Desc* desc
+    cdef int i = 0
+    if card.fifo_used or not card.rctl & RCTL_SECRC:
+        return 0
+    if card.rctl & RCTL_LPE:
+        longest = MAX_FRAME - CRC_LENGTH
+    if longest > card.rx_buffer_size:
+        longest = card.rx_buffer_size
+    while i < n and available:
+        length = frames[i].len
+        if frames[i].flags & FRAME_MORE or length < MIN_FRAME - CRC_LENGTH or length > longest:
+            break
+        destination = load_relaxed64(<const uint64_t*>frames[i].data) & ADDRESS_BITS
+        if not address_matches(card, destination):
+            break
+        desc = &ring.desc[head]
+        target = translate_hinted(card.iovas, load_relaxed64(&desc.address), length, True, card.rx_data_hint)
+        if target == NULL:
+            break
+        copy_frame(target, frames[i].data, length)
+        # The data before DD: pairs with the driver's acquire of DD.
+        store_release64(&desc.word, length | RXD_STAT_EOP | passed_status(destination))
+        octets += length + CRC_LENGTH
+        count_kind(card, destination, length + CRC_LENGTH)
+        head = head + 1 if head + 1 != ring.count else 0
+        available -= 1
+        i += 1
+    ring.head = head
+    ring.available = available
+    if i:
+        ring.causes |= ICR_RXT0
+        count_arrivals(card, i, octets)
+        count_good(card, i, octets)
+    return i
+
+
+cdef int receive_any(Card* card, Ring* ring, Frame* frames, int n, bint may_refuse) noexcept nogil:
+    """Take the next frame, whatever it is. Returns its Frames; 0 if a lossless wire must wait."""
+    cdef Arrival frame
+    look_at(&frame, frames, n)
+    if may_refuse and not has_room(card, ring, frame.length):
+        card.rx_refused = True
+        return 0
+    if admit(card, &frame):
+        place(card, ring, &frame)
+    return frame.count
+
+
+cdef inline void count_arrivals(Card* card, uint32_t packets, uint64_t octets) noexcept nogil:
+    """Statistics of all that arrives, octets with CRC."""
+    card.stat[stat_index(TPR)] += packets
+    card.stat[stat_index(TORL)] += octets
+
+
+cdef inline void count_good(Card* card, uint32_t packets, uint64_t octets) noexcept nogil:
+    """Statistics of good frames."""
+    card.stat[stat_index(GPRC)] += packets
+    card.stat[stat_index(GORCL)] += octets
+
+
+cdef inline void count_kind(Card* card, uint64_t destination, uint32_t length) noexcept nogil:
+    """Statistics of one good frame by its length with CRC, and by its destination."""
+    cdef uint64_t* stat = card.stat
+    stat[stat_index(PRC64) + size_class(length)] += 1
+    if destination & 1:
+        if destination == ADDRESS_BITS:
+            stat[stat_index(BPRC)] += 1
+        else:
+            stat[stat_index(MPRC)] += 1
 
 
 cdef inline void look_at(Arrival* frame, Frame* pieces, int n) noexcept nogil:
@@ -97,11 +172,10 @@ cdef uint32_t count_packets(const Frame* frames, int n) noexcept nogil:
 
 # --- address filter and length rules (§3.2.1, §13.4.22) ---
 
-cdef inline bint admit(Card* card, const Arrival* frame) noexcept nogil:
+cdef bint admit(Card* card, const Arrival* frame) noexcept nogil:
     """Count the frame, and say whether it passes."""
     cdef uint64_t* stat = card.stat
-    stat[stat_index(TPR)] += 1
-    stat[stat_index(TORL)] += frame.length + CRC_LENGTH
+    count_arrivals(card, 1, frame.length + CRC_LENGTH)
     if not address_matches(card, frame.destination):
         card.drops[DROP_RX_FILTERED] += 1
         return False
@@ -154,14 +228,15 @@ ctypedef struct Ring:               # the receive ring during one call
     Desc* desc                      # NULL: not set up, or outside mapped memory
     uint32_t count, head
     uint32_t available              # descriptors the host has given and not got back
-    uint32_t threshold              # RXDMT0 when available falls to it
+    uint32_t available_before
+    uint32_t causes                 # of interrupts, so far
 
 
 cdef void open_ring(Card* card, Ring* ring) noexcept nogil:
     cdef uint32_t tail = load_acquire32(&card.rdt)      # pairs with the driver's release of the tail
     ring.count = ring_count(card.rdlen)
     ring.head = card.rdh
-    ring.available = 0
+    ring.available = ring.available_before = ring.causes = 0
     ring.desc = NULL
     if ring.count == 0 or ring.head >= ring.count or tail >= ring.count or ring.head == tail:
         return
@@ -169,13 +244,17 @@ cdef void open_ring(Card* card, Ring* ring) noexcept nogil:
     if ring.desc == NULL:
         return
     ring.available = tail - ring.head if tail >= ring.head else tail + ring.count - ring.head
-    ring.threshold = ring.count >> (1 + (card.rctl >> RCTL_RDMTS_SHIFT & 3))
+    ring.available_before = ring.available
 
 
-cdef void close_ring(Card* card, Ring* ring, uint32_t causes) noexcept nogil:
+cdef void close_ring(Card* card, Ring* ring) noexcept nogil:
+    """Publish the head; RXDMT0 when what is left has fallen to the threshold (RCTL.RDMTS)."""
+    cdef uint32_t threshold = ring.count >> (1 + (card.rctl >> RCTL_RDMTS_SHIFT & 3))
     store_release32(&card.rdh, ring.head)
-    if causes:
-        raise_cause(card, causes)
+    if ring.available <= threshold < ring.available_before:
+        ring.causes |= ICR_RXDMT0
+    if ring.causes:
+        raise_cause(card, ring.causes)
 
 
 cdef inline uint32_t needed(Card* card, uint32_t length) noexcept nogil:
@@ -192,13 +271,12 @@ cdef inline bint has_room(Card* card, Ring* ring, uint32_t length) noexcept nogi
     return (ring.available >= needed(card, length) and card.fifo_used == 0) or needed(card, length) >= ring.count > 0
 
 
-cdef inline uint32_t place(Card* card, Ring* ring, Arrival* frame) noexcept nogil:
-    """Give an admitted frame to the host, to the FIFO, or up. Returns interrupt causes."""
+cdef void place(Card* card, Ring* ring, Arrival* frame) noexcept nogil:
+    """Give an admitted frame to the host, to the FIFO, or up."""
     if card.fifo_used or ring.available < needed(card, frame.length):
-        return to_fifo(card, ring, frame)
-    if frame.count == 1 and card.rctl & RCTL_SECRC and frame.length <= card.rx_buffer_size:
-        return store_simple(card, ring, frame)
-    return store_chain(card, ring, frame)
+        to_fifo(card, ring, frame)
+    else:
+        store(card, ring, frame)
 
 
 cdef inline uint64_t passed_status(uint64_t destination) noexcept nogil:
@@ -206,45 +284,18 @@ cdef inline uint64_t passed_status(uint64_t destination) noexcept nogil:
     return RXD_STAT_DD | RXD_STAT_IXSM | (RXD_STAT_PIF if destination & 1 and destination != ADDRESS_BITS else 0)
 
 
-cdef inline void count_received(Card* card, const Arrival* frame) noexcept nogil:
-    """Statistics of a good frame."""
-    cdef uint64_t* stat = card.stat
-    cdef uint32_t length = frame.length + CRC_LENGTH
-    stat[stat_index(GPRC)] += 1
-    stat[stat_index(GORCL)] += length
-    stat[stat_index(PRC64) + size_class(length)] += 1
-    if frame.destination & 1:
-        if frame.destination == ADDRESS_BITS:
-            stat[stat_index(BPRC)] += 1
-        else:
-            stat[stat_index(MPRC)] += 1
-
-
-cdef inline uint32_t advance(Ring* ring) noexcept nogil:
-    """One descriptor used up. Returns the cause it raises."""
+cdef inline void advance(Ring* ring) noexcept nogil:
+    """One descriptor used up."""
     ring.head = ring.head + 1 if ring.head + 1 != ring.count else 0
     ring.available -= 1
-    return ICR_RXDMT0 if ring.available == ring.threshold else 0
+    ring.causes |= ICR_RXT0
 
 
-cdef inline uint32_t store_simple(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
-    """One piece, one descriptor, CRC stripped: nearly every frame."""
-    cdef Desc* desc = &ring.desc[ring.head]
-    cdef uint8_t* target = translate(card.iovas, load_relaxed64(&desc.address), frame.length, True, &card.rx_data_hint)
-    if target == NULL:
-        return fail_dma(card, ring)
-    memcpy(target, frame.pieces.data, frame.length)
-    # The data before DD: pairs with the driver's acquire of DD.
-    store_release64(&desc.word, frame.length | RXD_STAT_EOP | passed_status(frame.destination))
-    count_received(card, frame)
-    return ICR_RXT0 | advance(ring)
-
-
-cdef uint32_t fail_dma(Card* card, Ring* ring) noexcept nogil:
+cdef void fail_dma(Card* card, Ring* ring) noexcept nogil:
     """The buffer is not there (a master abort): the descriptor goes back with an error, and the frame is lost."""
     store_release64(&ring.desc[ring.head].word, RXD_STAT_DD | RXD_STAT_EOP | RXD_ERROR_RXE)
     card.drops[DROP_RX_DMA] += 1
-    return ICR_RXT0 | advance(ring)
+    advance(ring)
 
 
 ctypedef struct Cursor:             # where copying a frame has got to
@@ -254,11 +305,11 @@ ctypedef struct Cursor:             # where copying a frame has got to
     Frame crc                       # behind the last piece
 
 
-cdef uint32_t store_chain(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
+cdef void store(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
     """Any frame: pieces on one side, a chain of descriptors on the other, the CRC behind it unless it is stripped."""
     cdef Cursor cursor
     cdef uint8_t crc[CRC_LENGTH]
-    cdef uint32_t causes = ICR_RXT0, left = frame.length, part
+    cdef uint32_t left = frame.length, part
     cdef uint64_t status = passed_status(frame.destination)
     cdef uint8_t* target
     cursor.piece = frame.pieces
@@ -273,13 +324,14 @@ cdef uint32_t store_chain(Card* card, Ring* ring, const Arrival* frame) noexcept
         part = left if left < card.rx_buffer_size else card.rx_buffer_size
         target = translate(card.iovas, load_relaxed64(&ring.desc[ring.head].address), part, True, &card.rx_data_hint)
         if target == NULL:
-            return causes | fail_dma(card, ring)
+            fail_dma(card, ring)
+            return
         copy_pieces(target, &cursor, part)
         left -= part
         store_release64(&ring.desc[ring.head].word, part | status | (0 if left else RXD_STAT_EOP))
-        causes |= advance(ring)
-    count_received(card, frame)
-    return causes
+        advance(ring)
+    count_good(card, 1, frame.length + CRC_LENGTH)
+    count_kind(card, frame.destination, frame.length + CRC_LENGTH)
 
 
 cdef void copy_pieces(uint8_t* target, Cursor* cursor, uint32_t part) noexcept nogil:
@@ -305,14 +357,15 @@ cdef inline uint32_t record_size(uint32_t length) noexcept nogil:
     return (length + 4 + 7) & ~7u
 
 
-cdef uint32_t to_fifo(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
+cdef void to_fifo(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
     """Keep a frame until the host gives descriptors; MPC when there is no room, or it needs more descriptors than there can be."""
     cdef uint32_t offset = 4
     cdef int i
     if record_size(frame.length) > card.fifo_size - card.fifo_used or needed(card, frame.length) >= ring.count > 0:
         card.stat[stat_index(MPC)] += 1
         card.drops[DROP_RX_MISSED] += 1
-        return ICR_RXO
+        ring.causes |= ICR_RXO
+        return
     if ring.available == 0:
         card.stat[stat_index(RNBC)] += 1
     fifo_write(card, 0, <const uint8_t*>&frame.length, 4)
@@ -320,7 +373,6 @@ cdef uint32_t to_fifo(Card* card, Ring* ring, const Arrival* frame) noexcept nog
         fifo_write(card, offset, frame.pieces[i].data, frame.pieces[i].len)
         offset += frame.pieces[i].len
     card.fifo_used += record_size(frame.length)
-    return 0
 
 
 cdef void fifo_write(Card* card, uint32_t offset, const uint8_t* data, uint32_t length) noexcept nogil:
@@ -333,11 +385,11 @@ cdef void fifo_write(Card* card, uint32_t offset, const uint8_t* data, uint32_t 
     memcpy(card.fifo, data + first, length - first)
 
 
-cdef uint32_t drain_fifo(Card* card, Ring* ring) noexcept nogil:
-    """Give waiting frames to the host as far as its descriptors reach. Returns interrupt causes."""
+cdef void drain_fifo(Card* card, Ring* ring) noexcept nogil:
+    """Give waiting frames to the host as far as its descriptors reach."""
     cdef Frame pieces[2]
     cdef Arrival frame
-    cdef uint32_t length, start, causes = 0
+    cdef uint32_t length, start
     while card.fifo_used:
         memcpy(&length, card.fifo + card.fifo_read, 4)
         if ring.available < needed(card, length):
@@ -354,10 +406,9 @@ cdef uint32_t drain_fifo(Card* card, Ring* ring) noexcept nogil:
             pieces[1].len = length - pieces[0].len
             pieces[1].flags = 0
             look_at(&frame, pieces, 2)
-            causes |= store_chain(card, ring, &frame)
+            store(card, ring, &frame)
         card.fifo_read = (card.fifo_read + record_size(length)) % card.fifo_size
         card.fifo_used -= record_size(length)
-    return causes
 
 
 cdef void rx_tail_moved(Card* card) noexcept nogil:
@@ -365,7 +416,8 @@ cdef void rx_tail_moved(Card* card) noexcept nogil:
     cdef Ring ring
     if card.fifo_used and card.rctl & RCTL_EN:
         open_ring(card, &ring)
-        close_ring(card, &ring, drain_fifo(card, &ring))
+        drain_fifo(card, &ring)
+        close_ring(card, &ring)
     if card.rx_refused:
         card.rx_refused = False
         if card.wire != NULL:

@@ -81,7 +81,7 @@ cdef class DeviceThread:
             self.loop()
 
     cdef void loop(self) noexcept nogil:
-        cdef uint32_t i, round
+        cdef uint32_t i, _round
         cdef uint64_t before
         while not load_acquire32(&self.stopping):
             before = self.heads()
@@ -92,7 +92,7 @@ cdef class DeviceThread:
                 tx_run(self.cards[i])
             store_release32(self.lock, 0)
             if self.heads() == before:
-                for round in range(PAUSE):      # idle: leave the lock and the memory bus to the others
+                for _round in range(PAUSE):      # idle: leave the lock and the memory bus to the others
                     cpu_relax()
 
     cdef uint64_t heads(self) noexcept nogil:

@@ -18,7 +18,7 @@ from e1000.regs cimport (BPTC, CRC_LENGTH, GOTCL, GPTC, ICR_TXDW, ICR_TXQE, MAX_
                          TCTL_PSP, TOTL, TPT)
 from fastring.atomic cimport load_acquire32, load_relaxed64, store_release32, store_release64
 from fastring.burst cimport FRAME_MORE, Frame
-from fastring.memory cimport translate
+from fastring.memory cimport translate, translate_hinted
 from fastring.wire cimport Wire
 
 cdef enum:
@@ -34,6 +34,11 @@ ctypedef struct Packet:
     uint32_t frame_end              # Frames of the batch up to and with this packet
     uint32_t desc_end               # descriptors of the batch up to and with it
     uint32_t group                  # BPTC, MPTC or 0
+
+ctypedef struct Open:               # a packet being gathered
+    uint32_t total                  # bytes so far
+    uint32_t first                  # its first Frame in the batch
+    int trouble                     # a drop reason, or -1
 
 ctypedef struct Batch:
     uint32_t descs, frame_count, packet_count
@@ -69,17 +74,59 @@ cdef void tx_turn(Card* card) noexcept nogil:
         ring = <Desc*>translate(card.iovas, card.tdba, card.tdlen, True, &card.tx_ring_hint)
         if ring == NULL:
             return
-        gather(card, ring, count, tail, left, &batch)
-        if batch.packet_count:
-            done = send(card, &batch)
-            write_back(card, ring, count, &batch, done, tail)
-            if done < batch.descs:
-                return                          # the wire is full: it calls tx_run when it has room
-        else:
-            done = send_long(card, ring, count, tail, &batch)
-            if done == 0:
-                return                          # its last descriptor is not there yet, or the wire is full
+        done = send_plain(card, ring, count, tail, left, &batch)
+        if done == 0 and batch.descs == 0:
+            gather(card, ring, count, tail, left, &batch)
+            if batch.packet_count:
+                done = send(card, &batch)
+                write_back(card, ring, count, &batch, done, tail)
+            else:
+                done = batch.descs = send_long(card, ring, count, tail, &batch)
+        if done == 0 or done < batch.descs:
+            return              # the wire is full, and calls tx_run when it has room; or a packet's end is not there yet
         left -= done if done < left else left
+
+
+cdef uint32_t send_plain(Card* card, Desc* ring, uint32_t count, uint32_t tail, uint32_t left, Batch* batch) noexcept nogil:
+    """Send packets as long as they are what nearly all are: one legacy descriptor, long enough, its buffer in the region of the
+    one before. Stops at the first that is not. Returns descriptors done with; batch.descs says how many were tried.
+    """
+    cdef uint32_t head = card.tdh, n = 0, length, done, i, causes = 0
+    cdef uint64_t word, octets = 0
+    cdef uint8_t* data
+    cdef Frame* frame
+    if left > BATCH:
+        left = BATCH
+    while head != tail and n < left:
+        word = load_relaxed64(&ring[head].word)
+        length = word & TXD_LEGACY_LENGTH
+        if word & (TXD_CMD_DEXT | TXD_CMD_EOP) != TXD_CMD_EOP or length < SHORTEST or length > MAX_FRAME - CRC_LENGTH:
+            break
+        data = translate_hinted(card.iovas, load_relaxed64(&ring[head].address), length, False, card.tx_data_hint)
+        if data == NULL:
+            break
+        frame = &batch.frames[n]
+        frame.data = data
+        frame.len = length
+        frame.flags = 0
+        batch.words[n] = word
+        n += 1
+        head = head + 1 if head + 1 != count else 0
+    batch.descs = n
+    if n == 0:
+        return 0
+    done = transmit(card, batch.frames, n)
+    head = card.tdh
+    for i in range(done):
+        frame = &batch.frames[i]
+        octets += frame.len + CRC_LENGTH
+        count_kind(card, frame.len + CRC_LENGTH, group_address(frame))
+        causes |= report(&ring[head], batch.words[i])
+        head = head + 1 if head + 1 != count else 0
+    count_sent(card, done, octets)
+    if done:
+        move_head(card, head, tail, causes)
+    return done
 
 
 cdef inline uint32_t buffer_length(uint64_t word) noexcept nogil:
@@ -100,63 +147,77 @@ cdef void gather(Card* card, Desc* ring, uint32_t count, uint32_t tail, uint32_t
     What cannot be sent, or is a context descriptor by itself, is in the batch as a packet of length 0. No packet at all: the
     first one's end was not reached.
     """
-    cdef uint32_t head = card.tdh, frames = 0, descs = 0, total = 0, length, first = 0, pad = 0
+    cdef uint32_t head = card.tdh, frames = 0, descs = 0, packets = 0
     cdef uint64_t word
-    cdef Frame* frame
-    cdef Packet* packet
-    cdef int trouble = -1                       # a drop reason
-    batch.packet_count = 0
-    batch.descs = 0
-    batch.frame_count = 0
-    while head != tail and descs < BATCH and descs < left:
+    cdef Open packet
+    packet.total = packet.first = 0
+    packet.trouble = -1
+    batch.packet_count = batch.descs = batch.frame_count = 0
+    if left > BATCH:
+        left = BATCH
+    while head != tail and descs < left:
         word = load_relaxed64(&ring[head].word)
         batch.words[descs] = word
         descs += 1
-        length = buffer_length(word)
-        if length and trouble < 0:
-            frame = &batch.frames[frames]
-            frame.len = length
-            frame.flags = FRAME_MORE
-            if total + length > MAX_FRAME - CRC_LENGTH:
-                trouble = DROP_TX_OVERSIZE
-            else:
-                frame.data = translate(card.iovas, load_relaxed64(&ring[head].address), length, False, &card.tx_data_hint)
-                if frame.data == NULL:
-                    trouble = DROP_TX_DMA
-            frames += 1
-            total += length
+        frames += add_piece(card, &ring[head], word, &batch.frames[frames], &packet)
         head = head + 1 if head + 1 != count else 0
-        if is_context(word):
-            if total or trouble >= 0:
-                continue                        # in mid-packet: done with together with it
-        elif not word & TXD_CMD_EOP:
-            continue
-        elif total == 0 and trouble < 0:
-            trouble = DROP_TX_EMPTY
-        packet = &batch.packets[batch.packet_count]
-        if trouble >= 0:
-            card.drops[trouble] += 1
-            trouble = -1
-            frames = first
-            total = 0
-        elif total:
-            if total < SHORTEST and card.tctl & TCTL_PSP:
-                frame = &batch.frames[frames]
-                frame.data = ZEROES
-                frame.len = SHORTEST - total
-                frames += 1
-                pad = SHORTEST - total
-                total = SHORTEST
-            batch.frames[frames - 1].flags = 0
-            packet.group = group_address(&batch.frames[first])
-        packet.length = total
-        packet.padding = pad
-        packet.frame_end = frames
-        packet.desc_end = descs
-        batch.packet_count += 1
-        batch.descs = descs
-        batch.frame_count = first = frames
-        total = pad = 0
+        if ends_packet(word, &packet):
+            frames = finish(card, batch, &packet, frames, &batch.packets[packets])
+            batch.packets[packets].desc_end = descs
+            packets += 1
+            batch.descs = descs
+            batch.frame_count = frames
+    batch.packet_count = packets
+
+
+cdef bint add_piece(Card* card, const Desc* desc, uint64_t word, Frame* frame, Open* packet) noexcept nogil:
+    """Make a Frame of a descriptor's buffer; returns whether it did. What is wrong with it spoils the packet."""
+    cdef uint32_t length = buffer_length(word)
+    if length == 0 or packet.trouble >= 0:
+        return False
+    if packet.total + length > MAX_FRAME - CRC_LENGTH:
+        packet.trouble = DROP_TX_OVERSIZE
+        return False
+    frame.data = translate(card.iovas, load_relaxed64(&desc.address), length, False, &card.tx_data_hint)
+    if frame.data == NULL:
+        packet.trouble = DROP_TX_DMA
+        return False
+    frame.len = length
+    frame.flags = FRAME_MORE
+    packet.total += length
+    return True
+
+
+cdef bint ends_packet(uint64_t word, Open* packet) noexcept nogil:
+    """Whether this descriptor is a packet's last, or a context descriptor between packets."""
+    if is_context(word):
+        return packet.total == 0 and packet.trouble < 0     # in mid-packet: done with together with it
+    if word & TXD_CMD_EOP and packet.total == 0 and packet.trouble < 0:
+        packet.trouble = DROP_TX_EMPTY
+    return word & TXD_CMD_EOP
+
+
+cdef uint32_t finish(Card* card, Batch* batch, Open* open, uint32_t frames, Packet* packet) noexcept nogil:
+    """Close the open packet, padding it or dropping it; returns the Frames in the batch."""
+    packet.padding = packet.group = 0
+    if open.trouble >= 0:
+        card.drops[open.trouble] += 1
+        frames = open.first
+        open.total = 0
+    elif open.total:
+        if open.total < SHORTEST and card.tctl & TCTL_PSP:
+            packet.padding = SHORTEST - open.total
+            batch.frames[frames].data = ZEROES
+            batch.frames[frames].len = packet.padding
+            frames += 1
+            open.total = SHORTEST
+        batch.frames[frames - 1].flags = 0
+        packet.group = group_address(&batch.frames[open.first])
+    packet.length = open.total
+    packet.frame_end = open.first = frames
+    open.total = 0
+    open.trouble = -1
+    return frames
 
 
 cdef inline uint32_t group_address(const Frame* frame) noexcept nogil:
@@ -176,16 +237,23 @@ cdef inline uint32_t transmit(Card* card, Frame* frames, uint32_t n) noexcept no
     return (<Wire>card.wire).transmit(frames, n)
 
 
-cdef inline void count_packet(Card* card, uint32_t length, uint32_t padding, uint32_t group) noexcept nogil:
-    """Statistics of one packet sent, `length` bytes with padding and CRC."""
+cdef inline void count_sent(Card* card, uint32_t packets, uint64_t octets) noexcept nogil:
+    """Statistics of packets sent, octets with CRC."""
     cdef uint64_t* stat = card.stat
-    stat[stat_index(GPTC)] += 1
-    stat[stat_index(TPT)] += 1
-    stat[stat_index(GOTCL)] += length
-    stat[stat_index(TOTL)] += length
-    stat[stat_index(PTC64) + size_class(length)] += 1
+    stat[stat_index(GPTC)] += packets
+    stat[stat_index(TPT)] += packets
+    stat[stat_index(GOTCL)] += octets
+    stat[stat_index(TOTL)] += octets
+
+
+cdef inline void count_kind(Card* card, uint32_t length, uint32_t group) noexcept nogil:
+    """Statistics of one packet by its length with CRC, and by its destination."""
+    card.stat[stat_index(PTC64) + size_class(length)] += 1
     if group:
-        stat[stat_index(group)] += 1
+        card.stat[stat_index(group)] += 1
+
+
+cdef inline void count_padding(Card* card, uint32_t padding) noexcept nogil:
     if padding:
         card.tx_padded += 1
         card.tx_pad_bytes += padding
@@ -193,7 +261,8 @@ cdef inline void count_packet(Card* card, uint32_t length, uint32_t padding, uin
 
 cdef uint32_t send(Card* card, Batch* batch) noexcept nogil:
     """Hand the batch to the wire; count what it took. Returns how many descriptors are done with."""
-    cdef uint32_t taken = 0, i, done = 0
+    cdef uint32_t taken = 0, i, done = 0, packets = 0
+    cdef uint64_t octets = 0
     cdef Packet* packet
     if batch.frame_count:
         taken = transmit(card, batch.frames, batch.frame_count)
@@ -203,7 +272,11 @@ cdef uint32_t send(Card* card, Batch* batch) noexcept nogil:
             break
         done = packet.desc_end
         if packet.length:
-            count_packet(card, packet.length + CRC_LENGTH, packet.padding, packet.group)
+            packets += 1
+            octets += packet.length + CRC_LENGTH
+            count_kind(card, packet.length + CRC_LENGTH, packet.group)
+            count_padding(card, packet.padding)
+    count_sent(card, packets, octets)
     return done
 
 
@@ -239,7 +312,7 @@ cdef uint32_t send_long(Card* card, Desc* ring, uint32_t count, uint32_t tail, B
 
     A packet that fills the ring and still has no end can never get one: it is given up and counted.
     """
-    cdef uint32_t head = card.tdh, total = 0, length, causes = 0, descs = 0, pad = 0, i
+    cdef uint32_t head = card.tdh, total = 0, length, causes = 0, descs = 0, pad = 0, _i
     cdef uint64_t word = 0
     cdef uint8_t* data
     cdef int trouble = -1
@@ -280,9 +353,11 @@ cdef uint32_t send_long(Card* card, Desc* ring, uint32_t count, uint32_t tail, B
         frame.flags = 0
         if transmit(card, frame, 1) == 0:
             return 0
-        count_packet(card, total + CRC_LENGTH, pad, group_address(frame))
+        count_sent(card, 1, total + CRC_LENGTH)
+        count_kind(card, total + CRC_LENGTH, group_address(frame))
+        count_padding(card, pad)
     head = card.tdh
-    for i in range(descs):
+    for _i in range(descs):
         causes |= report(&ring[head], load_relaxed64(&ring[head].word))
         head = head + 1 if head + 1 != count else 0
     move_head(card, head, tail, causes)

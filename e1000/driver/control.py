@@ -27,7 +27,9 @@ class E1000Adapter:
     `tx_descriptors`, `rx_descriptors`: 80 to 4096, multiples of 8. `rs_every`: packets from one status report to the next.
     """
 
-    def __init__(self, bus: Bus, stack: Stack, *, tx_descriptors: int = 256, rx_descriptors: int = 256, rs_every: int = 32, weight: int = 64):
+    def __init__(
+        self, bus: Bus, stack: Stack, *, tx_descriptors: int = 256, rx_descriptors: int = 256, rs_every: int = 32, weight: int = 64
+    ) -> None:
         for what, count in (("tx_descriptors", tx_descriptors), ("rx_descriptors", rx_descriptors)):
             if not MIN_DESCRIPTORS <= count <= MAX_DESCRIPTORS or count % 8:
                 raise OSError(errno.EINVAL, f"{what} is a multiple of 8 from {MIN_DESCRIPTORS} to {MAX_DESCRIPTORS}, not {count}")

@@ -1,6 +1,7 @@
 """RxRing: receive cleaning and refill."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from cython cimport final
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from e1000.bus.base cimport Bus
 from e1000.desc cimport Desc
@@ -9,6 +10,7 @@ from fastring.clock cimport Clock
 from fastring.pool cimport BufferPool
 
 
+@final
 cdef class RxRing:
     cdef readonly Bus bus
     cdef Clock clock
@@ -25,6 +27,7 @@ cdef class RxRing:
 
     cdef int clean(self, int budget) noexcept nogil
     cdef uint32_t chain_length(self) noexcept nogil
-    cdef void take(self, uint32_t descriptors) noexcept nogil
+    cdef void take_one(self, uint64_t word, int64_t now) noexcept nogil
+    cdef void take_chain(self, uint32_t descriptors, int64_t now) noexcept nogil
     cdef void refill(self) noexcept nogil
     cdef void hand_over(self) noexcept nogil

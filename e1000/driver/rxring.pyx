@@ -4,13 +4,14 @@ What the device wrote is believed only as far as the buffer reaches: length and 
 runs on the poll thread.
 """
 
+from cython cimport final
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from e1000.desc cimport RXD_ERRORS, RXD_STAT_DD, RXD_STAT_EOP, Desc
 from e1000.regs cimport RDT
 from fastring.atomic cimport load_acquire64
-from fastring.burst cimport FRAME_MORE, NO_BUFFER, Burst, Frame
+from fastring.burst cimport FRAME_MORE, Burst, Frame
 from fastring.pool cimport BufferPool
 
 cdef enum:
@@ -18,6 +19,7 @@ cdef enum:
     LENGTH = 0xFFFF
 
 
+@final
 cdef class RxRing:
     """`count` descriptors in coherent memory with a pool of buffers of `buffer_size` bytes; bursts go to `sink`."""
 
@@ -52,15 +54,21 @@ cdef class RxRing:
         cdef int work = 0
         cdef uint32_t descriptors
         cdef uint64_t word
+        cdef int64_t now = 0
         while work < budget and self.next_to_clean != self.next_to_use:
             # Acquire pairs with the device's release of DD: length and data are there with it.
             word = load_acquire64(&self.desc[self.next_to_clean].word)
             if not word & RXD_STAT_DD:
                 break
-            descriptors = 1 if word & RXD_STAT_EOP else self.chain_length()
-            if descriptors == 0:
-                break
-            self.take(descriptors)
+            if now == 0:
+                now = self.clock.realtime()
+            if word & RXD_STAT_EOP:
+                self.take_one(word, now)
+            else:
+                descriptors = self.chain_length()
+                if descriptors == 0:
+                    break
+                self.take_chain(descriptors, now)
             work += 1
         if work:
             self.refill()
@@ -79,29 +87,48 @@ cdef class RxRing:
             if word & RXD_STAT_EOP:
                 return length
             i = i + 1 if i + 1 != self.count else 0
-        return length               # a whole ring without an end: take() drops it
+        return length               # a whole ring without an end: take_chain drops it
 
-    cdef inline void take(self, uint32_t descriptors) noexcept nogil:
+    cdef inline void take_one(self, uint64_t word, int64_t now) noexcept nogil:
+        """Move a packet of one descriptor, nearly every one, from the ring to the burst."""
+        cdef uint32_t index = self.next_to_clean, length = word & LENGTH
+        cdef Frame* frame = &self.burst.frames[self.burst.count]
+        if length - 1 >= self.buffer_size or word & RXD_ERRORS:     # 0, or more than fits
+            self.take_chain(1, now)
+            return
+        frame.buffer = self.buffers[index]
+        frame.data = self.pool.address(frame.buffer)
+        frame.iova = self.pool.iova(frame.buffer)
+        frame.time = now
+        frame.len = frame.wire_len = length
+        frame.flags = 0
+        self.burst.count += 1
+        self.next_to_clean = index + 1 if index + 1 != self.count else 0
+        self.packets += 1
+        self.bytes += length
+
+    cdef void take_chain(self, uint32_t descriptors, int64_t now) noexcept nogil:
         """Move one packet from the ring to the burst; drop it if it is marked bad or cannot be true."""
         cdef uint32_t first = self.burst.count, i, length, index = self.next_to_clean, total = 0
         cdef uint64_t word = 0
         cdef bint bad = False
-        cdef Frame* frame = self.burst.frames + first
+        cdef Frame* frame = &self.burst.frames[first]
         for i in range(descriptors):
             word = self.desc[index].word
             length = word & LENGTH
             bad |= length == 0 or length > self.buffer_size
-            frame = &self.burst.frames[self.burst.count]
+            frame = &self.burst.frames[first + i]
             frame.buffer = self.buffers[index]
             frame.data = self.pool.address(frame.buffer)
             frame.iova = self.pool.iova(frame.buffer)
+            frame.time = now
             frame.len = length
             frame.wire_len = 0
             frame.flags = FRAME_MORE
             total += length
-            self.burst.count += 1
             index = index + 1 if index + 1 != self.count else 0
         self.next_to_clean = index
+        self.burst.count = first + descriptors
         frame.flags = 0
         self.burst.frames[first].wire_len = total
         if bad or word & RXD_ERRORS or not word & RXD_STAT_EOP:
@@ -136,11 +163,7 @@ cdef class RxRing:
         self.bus.write32(RDT, use)                          # releases the descriptors to the device
 
     cdef void hand_over(self) noexcept nogil:
-        """Stamp the burst, pass it to the sink, and take its buffers back."""
-        cdef int64_t now = self.clock.realtime()
-        cdef uint32_t i
-        for i in range(self.burst.count):
-            self.burst.frames[i].time = now
+        """Pass the burst to the sink, and take its buffers back."""
         if self.burst.count and self.sink is not None and self.sink.deliver(self.burst) < 0:
             self.sink_failed += self.burst.packet_count()
         self.burst.release()

@@ -1,5 +1,6 @@
 """TxRing: burst transmit and its completion."""
 
+from cython cimport final
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from e1000.bus.base cimport Bus
@@ -13,6 +14,7 @@ ctypedef struct Chunk:              # what one descriptor with RS completes: eve
     uint32_t packets, bytes
 
 
+@final
 cdef class TxRing(XmitTarget):
     cdef readonly Bus bus
     cdef readonly TxQueue queue
@@ -33,8 +35,5 @@ cdef class TxRing(XmitTarget):
     cdef readonly uint64_t packets, bytes, busy, dropped, bounced, aborted
 
     cdef uint32_t unused(self) noexcept nogil
-    cdef bint sendable(self, const Frame* frame, int pieces) noexcept nogil
-    cdef uint32_t put(self, uint32_t use, const Frame* frame, int pieces, uint32_t* last, uint32_t* bytes) noexcept nogil
-    cdef void report(self, uint32_t last, uint32_t packets, uint32_t bytes) noexcept nogil
     cdef void publish(self, uint32_t use, uint32_t bytes) noexcept nogil
     cdef uint32_t clean(self) noexcept nogil

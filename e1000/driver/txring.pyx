@@ -4,6 +4,7 @@ Status is asked for (RS) on the last packet of every burst and every `rs_every` 
 chunk, so that cleaning costs per chunk and not per packet. xmit and clean may run on two threads: each index has one writer.
 """
 
+from cython cimport final
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -22,10 +23,60 @@ cdef enum:
     START = 2 * MAX_SKB_FRAGS       # and goes on when this much is free
 
 
+cdef inline bint mapped(const Frame* frame) noexcept nogil:
+    """Whether the device may read it in place. A pool's buffer goes back when the burst does, so it is copied."""
+    return frame.iova != NO_IOVA and frame.buffer == NO_BUFFER
+
+
+cdef inline bint sendable(TxRing ring, const Frame* frame, int pieces) noexcept nogil:
+    """Whether a packet fits descriptors and, where it must be copied, buffers. Softnet's MTU check makes it so."""
+    cdef int i
+    if pieces > STOP:
+        return False
+    for i in range(pieces):
+        if frame[i].len > (MAX_TX_BUFFER if mapped(&frame[i]) else ring.bounce_size):
+            return False
+    return True
+
+
+cdef inline uint32_t put(TxRing ring, uint32_t use, const Frame* frame, int pieces, uint32_t* bytes) noexcept nogil:
+    """Write one packet's descriptors, not yet published. Returns the index of its last."""
+    cdef Desc* desc
+    cdef int i = 0
+    while True:
+        desc = &ring.desc[use]
+        desc.address = frame[i].iova if mapped(&frame[i]) else bounce(ring, use, &frame[i])
+        desc.word = frame[i].len | TXD_CMD_IFCS | (TXD_CMD_EOP if i == pieces - 1 else 0)
+        bytes[0] += frame[i].len
+        i += 1
+        if i == pieces:
+            return use
+        use = use + 1 if use + 1 != ring.count else 0
+
+
+cdef uint64_t bounce(TxRing ring, uint32_t use, const Frame* frame) noexcept nogil:
+    """Copy a piece to its descriptor's own buffer; returns the bus address."""
+    memcpy(ring.bounce + <uint64_t>use * ring.bounce_size, frame.data, frame.len)
+    ring.bounced += 1
+    return ring.bounce_iova + <uint64_t>use * ring.bounce_size
+
+
+cdef inline uint32_t report(TxRing ring, uint32_t last, Chunk* chunk) noexcept nogil:
+    """Ask for status on descriptor `last`, which completes the chunk; begin a new one. Returns its bytes."""
+    cdef uint32_t bytes = chunk.bytes
+    ring.desc[last].word |= TXD_CMD_RS | TXD_CMD_IDE
+    chunk.last = last
+    ring.chunks[ring.chunk_head & ring.chunk_mask] = chunk[0]
+    store_release32(&ring.chunk_head, ring.chunk_head + 1)          # pairs with clean's acquire
+    chunk.packets = chunk.bytes = 0
+    return bytes
+
+
 cdef uint32_t free_slots(void* ring) noexcept nogil:
     return (<TxRing>ring).unused()
 
 
+@final
 cdef class TxRing(XmitTarget):
     """`count` descriptors in coherent memory, and a buffer for each to copy packets into that no DMA address leads to.
 
@@ -68,8 +119,11 @@ cdef class TxRing(XmitTarget):
 
         A Frame with a bus address must stay as it is until completed; others are copied. Xmit thread, queue's lock held.
         """
-        cdef uint32_t use = self.next_to_use, room = self.unused(), packets = 0, bytes = 0, total_bytes = 0, last = 0
+        cdef uint32_t use = self.next_to_use, room = self.unused(), last = use
+        cdef Chunk chunk
+        cdef uint64_t total_bytes = 0
         cdef int i = 0, pieces
+        chunk.packets = chunk.bytes = 0
         if not self.running or room < STOP:
             self.busy += 1                      # flow control is broken, or the device is down: the packets stay the caller's
             return 0
@@ -77,65 +131,25 @@ cdef class TxRing(XmitTarget):
             pieces = 1
             while frames[i + pieces - 1].flags & FRAME_MORE and i + pieces < n:
                 pieces += 1
-            if self.sendable(&frames[i], pieces):
-                last = use
-                use = self.put(use, &frames[i], pieces, &last, &bytes)
+            if sendable(self, &frames[i], pieces):
+                last = put(self, use, &frames[i], pieces, &chunk.bytes)
+                use = last + 1 if last + 1 != self.count else 0
                 room -= pieces
-                packets += 1
-                if packets == self.rs_every:
-                    total_bytes += bytes
-                    self.report(last, packets, bytes)
-                    packets = bytes = 0
+                chunk.packets += 1
+                if chunk.packets == self.rs_every:
+                    total_bytes += report(self, last, &chunk)
             else:
                 self.dropped += 1
             i += pieces
-        if packets:
-            total_bytes += bytes
-            self.report(last, packets, bytes)
+        if chunk.packets:
+            total_bytes += report(self, last, &chunk)
         if total_bytes:
             self.publish(use, total_bytes)
         return i
 
-    cdef inline bint sendable(self, const Frame* frame, int pieces) noexcept nogil:
-        """Whether a packet fits descriptors and, where it must be copied, buffers. Softnet's MTU check makes it so."""
-        cdef int i
-        if pieces > STOP:
-            return False
-        for i in range(pieces):
-            if frame[i].len > (MAX_TX_BUFFER if mapped(&frame[i]) else self.bounce_size):
-                return False
-        return True
-
-    cdef inline uint32_t put(self, uint32_t use, const Frame* frame, int pieces, uint32_t* last, uint32_t* bytes) noexcept nogil:
-        """Write one packet's descriptors, not yet published. Returns the next free index."""
-        cdef Desc* desc
-        cdef int i
-        for i in range(pieces):
-            desc = &self.desc[use]
-            if mapped(&frame[i]):
-                desc.address = frame[i].iova
-            else:
-                memcpy(self.bounce + <uint64_t>use * self.bounce_size, frame[i].data, frame[i].len)
-                desc.address = self.bounce_iova + <uint64_t>use * self.bounce_size
-                self.bounced += 1
-            desc.word = frame[i].len | TXD_CMD_IFCS | (TXD_CMD_EOP if i == pieces - 1 else 0)
-            bytes[0] += frame[i].len
-            last[0] = use
-            use = use + 1 if use + 1 != self.count else 0
-        return use
-
-    cdef inline void report(self, uint32_t last, uint32_t packets, uint32_t bytes) noexcept nogil:
-        """Ask for status on descriptor `last`, which completes `packets` packets of `bytes` bytes."""
-        cdef Chunk* chunk = &self.chunks[self.chunk_head & self.chunk_mask]
-        self.desc[last].word |= TXD_CMD_RS | TXD_CMD_IDE
-        chunk.last = last
-        chunk.packets = packets
-        chunk.bytes = bytes
-        store_release32(&self.chunk_head, self.chunk_head + 1)      # pairs with clean's acquire
-
     cdef void publish(self, uint32_t use, uint32_t bytes) noexcept nogil:
         """Hand over what was put, in the kernel's order: byte limit, index, doorbell, and only then maybe stop."""
-        self.queue.trans_start = self.clock.now()
+        self.queue.trans_start = self.clock.jiffies()
         self.queue.sent(bytes)
         store_release32(&self.next_to_use, use)
         self.bus.write32(TDT, use)                                  # releases the descriptors to the device
@@ -159,7 +173,7 @@ cdef class TxRing(XmitTarget):
             store_release32(&self.next_to_clean, clean)
             self.packets += packets
             self.bytes += bytes
-            self.queue.completed_wake(packets, bytes, self.unused(), START, self.clock.now())
+            self.queue.completed_wake(packets, bytes, self.unused(), START, self.clock.jiffies())
         return packets
 
     def abort(self):
@@ -198,8 +212,3 @@ cdef class TxRing(XmitTarget):
 
     def __repr__(self):
         return f"<TxRing: {self.in_flight} packets in flight, {self.unused()} of {self.count} descriptors free>"
-
-
-cdef inline bint mapped(const Frame* frame) noexcept nogil:
-    """Whether the device may read it in place. A pool's buffer goes back when the burst does, so it is copied."""
-    return frame.iova != NO_IOVA and frame.buffer == NO_BUFFER

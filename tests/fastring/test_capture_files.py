@@ -99,6 +99,18 @@ FILES = {
 }
 
 
+class Frame(ctypes.Structure):
+    """The C struct of burst.pxd: what Python is not shown of a packet."""
+
+    _fields_ = [("data", ctypes.c_void_p), ("iova", ctypes.c_uint64), ("time", ctypes.c_int64), ("len", ctypes.c_uint32),
+                ("buffer", ctypes.c_uint32), ("wire_len", ctypes.c_uint32), ("flags", ctypes.c_uint16), ("queue", ctypes.c_uint16)]
+
+
+def frames_of(burst, count):
+    """The first `count` Frames of a burst, for looking at and changing."""
+    return (Frame * count).from_address(ctypes.c_size_t.from_address(id(burst) + 24).value)     # behind refcount, type, vtable
+
+
 class PcapPacketHeader(ctypes.Structure):
     _fields_ = [("sec", ctypes.c_long), ("frac", ctypes.c_long), ("caplen", ctypes.c_uint32), ("len", ctypes.c_uint32)]
 

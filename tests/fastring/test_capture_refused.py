@@ -66,6 +66,8 @@ REFUSED = {
     "ng: short packet block": (NG + block(6, bytes(16)), 48, "packet block of 28 bytes, and one has at least 32"),
     "ng: caplen": (NG + block(6, struct.pack("<IIIII", 0, 0, 0, 100, 100) + bytes(60)), 48,
                    "captured length 100, and the block of 92 bytes has room for 60"),
+    "ng: caplen by one": (NG + block(6, struct.pack("<IIIII", 0, 0, 0, 61, 61) + bytes(60)), 48,
+                          "captured length 61, and the block of 92 bytes has room for 60"),
     "ng: snaplen": (section() + interface(snaplen=50) + enhanced(FRAME), 48,
                     "captured length 60, and interface 0 captures at most 50 bytes"),
     "ng: simple block": (NG + files.simple(b"x" * 60, orig=90), 48, "captured length 90, and the block of 76 bytes has room for 60"),

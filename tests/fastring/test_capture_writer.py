@@ -1,12 +1,14 @@
 """Writing captures: what goes in comes out again, in our reader and in scapy's; and every packet not written is counted and told."""
 
-import ctypes
 import os
 import resource
+import runpy
 import subprocess
 import sys
 import time
 from collections import deque
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +20,7 @@ from fastring.capture import Capture
 from fastring.capture_writer import CaptureWriter
 from fastring.clock import MonotonicClock
 
+files = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("test_capture_files.py"))))
 FORMATS = pytest.mark.parametrize("format", ["pcap", "pcapng"])
 PCAP_END = 10**9 << 32
 RECORDS = st.lists(st.tuples(
@@ -66,17 +69,10 @@ def test_bursts_are_written_in_order_with_their_times(tmp_path, format):
     assert read_back(path) == [(i, data, len(data)) for i, data in enumerate(packets)]
 
 
-class Frame(ctypes.Structure):
-    """The C struct of burst.pxd: Python has no way to make a packet of several pieces."""
-
-    _fields_ = [("data", ctypes.c_void_p), ("iova", ctypes.c_uint64), ("time", ctypes.c_int64), ("len", ctypes.c_uint32),
-                ("buffer", ctypes.c_uint32), ("wire_len", ctypes.c_uint32), ("flags", ctypes.c_uint16), ("queue", ctypes.c_uint16)]
-
-
 def pieces(lengths, more, wire_len=0):
     """A burst of one Frame a length, bytes 0, 1, 2 …; those numbered in `more` go on in the next Frame."""
     burst = Burst.from_packets([bytes([i]) * length for i, length in enumerate(lengths)], times=range(10, 10 + len(lengths)))
-    frames = (Frame * len(lengths)).from_address(ctypes.c_size_t.from_address(id(burst) + 24).value)       # behind refcount, type, vtable
+    frames = files.frames_of(burst, len(lengths))
     assert [frame.len for frame in frames] == lengths
     for i, frame in enumerate(frames):
         frame.flags = int(i in more)

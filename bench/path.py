@@ -1,0 +1,98 @@
+"""The whole path to measure: packets from memory through driver, card, wire, card and driver to a sink that counts them."""
+
+import os
+import statistics
+import time
+from contextlib import ExitStack
+
+from peers import build_program
+
+from e1000.bus import HostMemory, LocalBus
+from e1000.device import DeviceThread, E1000Device
+from e1000.driver import probe
+from fastring.burst import Burst, CountingSink, RepeatSource
+from fastring.clock import MonotonicClock
+from fastring.wire import pair
+from softnet import Stack
+
+DIFFERENT = 256  # packets, sent over and over
+FAR_MAC, NEAR_MAC = "52:54:00:00:00:02", "52:54:00:00:00:01"
+
+
+def packets(size: int) -> tuple[bytearray, int]:
+    """Packets of `size` bytes to the far card, one after another, and how far they lie apart."""
+    header = bytes.fromhex((FAR_MAC + NEAR_MAC).replace(":", "")) + b"\x08\x00"
+    apart = (size + 15) // 16 * 16
+    return bytearray((header + bytes(size - len(header))).ljust(apart, b"\0") * DIFFERENT), apart
+
+
+class Path:
+    """Two cards on a cable, their driver, and packets of `size` bytes. `device_cpu`: the cards' own core, else one thread does all."""
+
+    def __init__(self, size: int, *, burst: int = 128, device_cpu: int | None = None, **options: int) -> None:
+        with ExitStack() as stack:
+            memory = stack.enter_context(HostMemory())
+            net = Stack(clock=MonotonicClock())
+            wires = pair()
+            cards = [stack.enter_context(E1000Device(mac=mac, wire=wire)) for mac, wire in zip((NEAR_MAC, FAR_MAC), wires, strict=True)]
+            self.near, self.far = (
+                probe(stack.enter_context(LocalBus(card, memory=memory)), net, mtu=max(1500, size - 14), **options) for card in cards
+            )
+            self.sink = self.far.sink = CountingSink()
+            data, apart = packets(size)
+            iova = memory.map(data)
+            stack.callback(memory.unmap, iova)
+            self.burst = Burst.from_mapped(
+                data, iova=iova, offsets=[apart * i for i in range(DIFFERENT)], lengths=[size] * DIFFERENT
+            )
+            for device in (self.far, self.near):
+                stack.enter_context(device)
+            if device_cpu is not None:
+                stack.enter_context(DeviceThread(cards, cpu=device_cpu))
+            self.net = net
+            self.sender = self.near.transmitter(burst_size=burst)
+            self._stack = stack.pop_all()
+
+    def send(self, count: int) -> None:
+        """Send packets and wait until the last has arrived."""
+        wanted = self.sink.packets + count
+        source = RepeatSource(self.burst, packets=count)
+        while self.sender.play(source):
+            pass
+        while self.sink.packets < wanted:
+            self.net.run()
+
+    def nanoseconds(self, count: int) -> float:
+        """Per packet, for `count` of them."""
+        start = time.perf_counter_ns()
+        self.send(count)
+        return (time.perf_counter_ns() - start) / count
+
+    def __enter__(self) -> "Path":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+
+def floor_nanoseconds(size: int, count: int) -> float:
+    """Per packet, of bench/floor.c in a process of its own."""
+    import subprocess
+
+    return float(subprocess.run([build_program("floor.c"), str(size), str(count)], capture_output=True, text=True, check=True).stdout)
+
+
+def alternate(size: int, *, runs: int, count: int, **options: int) -> tuple[float, float]:
+    """Medians of `runs` alternating runs: nanoseconds per packet of the path, and of the floor."""
+    ours, floor = [], []
+    with Path(size, **options) as path:
+        path.send(count // 10)
+        for _ in range(runs):
+            ours.append(path.nanoseconds(count))
+            floor.append(floor_nanoseconds(size, count))
+    return statistics.median(ours), statistics.median(floor)
+
+
+def cpus() -> list[int]:
+    """The cores this process may use."""
+    return sorted(os.sched_getaffinity(0))

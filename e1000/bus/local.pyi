@@ -1,0 +1,10 @@
+from typing_extensions import disjoint_base
+
+from e1000.bus.base import Bus, HostMemory
+from e1000.device.card import E1000Device
+
+@disjoint_base
+class LocalBus(Bus):
+    def __init__(self, device: E1000Device, *, memory: HostMemory | None = None) -> None: ...
+    @property
+    def device(self) -> E1000Device: ...

@@ -1,0 +1,1 @@
+"""Register accesses: for cimport only."""

@@ -1,0 +1,1 @@
+"""The receive engine: for cimport only."""

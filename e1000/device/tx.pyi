@@ -1,0 +1,1 @@
+"""The transmit engine: for cimport only."""

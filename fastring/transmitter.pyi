@@ -1,0 +1,28 @@
+from typing import final
+
+from fastring.burst import Burst, BurstSource
+from fastring.clock import Clock
+from fastring.napi import Softirq
+from fastring.txq import TxQueue, XmitTarget
+
+@final
+class Transmitter:
+    def __init__(
+        self,
+        target: XmitTarget,
+        queue: TxQueue,
+        softirq: Softirq,
+        clock: Clock,
+        *,
+        max_frame: int,
+        burst_size: int = 128,
+        replays: bool = False,
+    ) -> None: ...
+    @property
+    def packets(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def oversize(self) -> int: ...
+    def play(self, source: BurstSource, *, rounds: int = 1000, patience: float = 5.0) -> bool: ...
+    def send(self, burst: Burst, *, patience: float = 5.0) -> int: ...

@@ -1,0 +1,18 @@
+"""The loops that two threads run without the GIL, compiled once a session against the fastring under test."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "bench" / "peers"))
+import peers  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def threads(tmp_path_factory):
+    try:
+        return peers.build_extension(HERE / "threads.pyx", tmp_path_factory.mktemp("threads"))
+    except peers.Unavailable as reason:
+        pytest.skip(str(reason))
