@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import NoReturn
@@ -19,6 +20,7 @@ from typing import NoReturn
 from fastring.capture_error import printable
 
 OK, LOST, BAD, INTERRUPTED = 0, 1, 2, 128 + signal.SIGINT
+LIVE_INTERVAL = 0.1  # seconds
 
 
 class _Parser(argparse.ArgumentParser):
@@ -130,14 +132,26 @@ def _live_line(total: int | None) -> Iterator[Callable[[int], None] | None]:
         return
     try:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     except ImportError:
         yield None
         return
-    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TimeElapsedColumn())
+    from softnet.report import scaled
+
+    goal = "" if total is None else f" of {total:,}"
+    columns = (TextColumn("replaying"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("replay", total=total)
-        yield lambda sent: bar.update(task, completed=sent)
+        task = bar.add_task("replay", total=total, text=f"0{goal} frames")
+        began = shown = time.monotonic()
+
+        def show(sent: int) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            if now - shown >= LIVE_INTERVAL:
+                shown = now
+                bar.update(task, completed=sent, text=f"{sent:,}{goal} frames, {scaled(sent / (now - began), 'pps')}")
+
+        yield show
 
 
 def _replay(arguments: argparse.Namespace) -> tuple[int, str]:

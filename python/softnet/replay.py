@@ -55,6 +55,7 @@ class ReplayResult:
     packets_per_poll: float = 0.0
     queue_stops: int = 0
     queue_wakes: int = 0
+    bql_stops: int = 0
     mtu: int = 0
     clock: str = "real"
     complete: bool = True
@@ -189,7 +190,9 @@ class Replay:
         for cursor in self._cursors():
             cursor.dma_base = addresses[cursor.capture]
             try:
-                while self.sender.play(cursor, rounds=ROUNDS):
+                going = True
+                while going:
+                    going = self.sender.play(cursor, rounds=ROUNDS)
                     if progress is not None:
                         progress(self.read + cursor.frames)
             except CaptureError as error:
@@ -268,7 +271,8 @@ class Replay:
         result.polls = sum(card.napi.polls for card in {near, receiver})
         if receiver.napi.polls:
             result.packets_per_poll = receiver.napi.packets / receiver.napi.polls
-        result.queue_stops, result.queue_wakes = near.device.txq.stops, near.device.txq.wakes
+        queue = near.device.txq
+        result.queue_stops, result.queue_wakes, result.bql_stops = queue.stops, queue.wakes, queue.bql_stops
 
 
 @dataclass(frozen=True)

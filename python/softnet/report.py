@@ -50,7 +50,7 @@ def replay_text(result: ReplayResult) -> str:
     lines += [
         f"time       {result.seconds:.6f} s on the {result.clock} clock{rate}",
         f"driver     {result.interrupts:,} interrupts, {result.polls:,} polls, {result.packets_per_poll:.1f} packets per poll",
-        f"queue      {result.queue_stops:,} stops, {result.queue_wakes:,} wakes",
+        f"queue      {result.queue_stops:,} stops, {result.queue_wakes:,} wakes, {result.bql_stops:,} stops by BQL",
         f"MTU        {result.mtu} bytes",
     ]
     return "\n".join(lines)

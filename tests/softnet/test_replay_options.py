@@ -3,8 +3,17 @@
 import os
 import struct
 import threading
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
+
+from e1000.bus import LocalBus
+from e1000.device import E1000Device
+from e1000.driver import probe
+from fastring.wire import pair
+from softnet import Stack
+from softnet.wire import KINDS, Cabling, WireKind
 
 YEAR = 365 * 24 * 3600 * 10**9
 LONGEST = 16128  # bytes a card of MTU 16110 sends: header and room for a VLAN tag
@@ -172,12 +181,36 @@ def test_a_time_that_pcap_has_no_room_for_is_a_named_loss(receive, capture, fram
 # --- wires that lose ---
 
 
-def test_a_lossy_pair_names_what_it_missed(capture, frame, replayed):
-    path = capture([frame(1514, n) for n in range(500)])
-    status, result = replayed(path, "--wire", "pair:lossy", "--loop", 40)
-    assert result["sent"] == 20000
-    assert set(result["drops"]) <= {"rx_missed"}
-    assert status == (1 if result["lost"] else 0)
+@pytest.mark.parametrize("wire", ["pair", "pair:lossy"])
+def test_a_lossy_pair_names_what_it_missed_and_a_pair_misses_nothing(wire, capture, frame, replayed, monkeypatch):
+    monkeypatch.setattr("softnet.replay.probe", partial(probe, rx_descriptors=80))  # fewer than a burst, and its FIFO holds few
+    status, result = replayed(capture([frame(1514, n) for n in range(500)]), "--wire", wire, "--loop", 10)
+    assert result["sent"] == 5000
+    if wire == "pair":
+        assert (status, result["received"]) == (0, 5000)
+    else:
+        assert (status, list(result["drops"])) == (1, ["rx_missed"])
+        assert 0 < result["lost"] < 5000
+
+
+@pytest.fixture
+def stalling_wire(monkeypatch):
+    """A wire kind whose far card nobody polls: once its ring is full it holds the sender up for ever."""
+    with ExitStack() as undo:
+        near, far = pair()
+        deaf = Stack()
+        bus = undo.enter_context(LocalBus(undo.enter_context(E1000Device(wire=far))))
+        undo.enter_context(probe(bus, deaf))
+        monkeypatch.setitem(KINDS, "stalling", WireKind(lambda _argument, _clock: Cabling(near), False, "stalling", ""))
+        yield
+
+
+def test_a_queue_that_stops_moving_ends_the_replay_with_every_frame_accounted_for(stalling_wire, capture, frame, replayed):
+    status, result = replayed(capture([frame(64, n) for n in range(2000)]), "--wire", "stalling", silent=False)
+    assert (status, result["complete"], result["received"]) == (1, False, 0)
+    assert set(result["drops"]) == {"queue_stalled", "in_flight"}
+    assert result["bql_stops"] > 0
+    assert result["problems"][0].startswith("the transmit queue made no progress for 5 s")
 
 
 def test_an_output_that_fails_on_the_way_is_a_named_loss_and_told(capture, frame, replayed, tmp_path):

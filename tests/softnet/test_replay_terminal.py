@@ -68,18 +68,18 @@ def on_terminal(*arguments, interrupt=None):
 
 def test_on_a_terminal_a_live_line_is_shown_and_gone_at_the_end(data):
     pytest.importorskip("rich")
-    status, shown = on_terminal("replay", data / "mixed.pcap", "--loop", 20)
+    status, shown = on_terminal("replay", data / "mixed.pcap", "--clock", "virtual", "--loop", 400)
     assert status == 0
     live, result = shown.split("sent  ", 1)
     assert "replaying" in live
-    assert f"/{20 * 11017}" in live.replace(",", "")
+    assert len(set(re.findall(r"([\d,]+) of 4,406,800 frames, [\d.]+ [kM]?pps", live))) > 2
     assert live.rstrip().endswith("\x1b[2K")  # erased
     assert "\x1b" not in result
 
 
 def test_ctrl_c_on_a_terminal_ends_an_endless_replay_with_its_result(data):
     pytest.importorskip("rich")
-    status, shown = on_terminal("replay", data / "mixed.pcap", "--loop", 0, interrupt=b"0:00:01")
+    status, shown = on_terminal("replay", data / "mixed.pcap", "--loop", 0, interrupt=b"pps")
     assert status == 130
     assert "fastring replay: interrupted" in shown
     assert re.search(r"lost +0 frames", shown)
