@@ -223,6 +223,8 @@ cdef class RepeatSource(BurstSource):
             while self.packets.frames[end - 1].flags & FRAME_MORE:
                 end += 1
             if n + end - self.next > most:
+                if n == 0:
+                    return -1                   # not even one packet fits: `error` says so
                 break
             memcpy(&burst.frames[n], &self.packets.frames[self.next], (end - self.next) * sizeof(Frame))
             n += end - self.next
@@ -230,6 +232,11 @@ cdef class RepeatSource(BurstSource):
             self.left -= 1
         burst.count = n
         return n
+
+    @property
+    def error(self):
+        """Why `fill` failed: a packet in more pieces than the burst to fill has Frames."""
+        return ValueError("a packet to repeat has more pieces than the burst it should go into holds")
 
 
 cdef class CountingSink(BurstSink):

@@ -99,6 +99,7 @@ cdef class Arena:
         if size == 0 or align == 0 or align & (align - 1):
             raise ValueError(f"alloc takes a size above 0 and a power of two as alignment, not {size} and {align}")
         cdef uint64_t hole_start, hole_size, start, waste
+        self.at(0, 0)                           # raises if it is closed
         for i, (hole_start, hole_size) in enumerate(self._holes):
             start = (hole_start + align - 1) & ~(align - 1)
             waste = start - hole_start
@@ -115,6 +116,7 @@ cdef class Arena:
     def free(self, uint64_t offset):
         """Give back what `alloc` returned. Raises ValueError for an offset that is not allocated (a double free)."""
         cdef uint64_t size
+        self.at(0, 0)
         if offset not in self._allocated:
             raise ValueError(f"offset {offset:#x} of Arena {self.name!r} is not allocated: freed twice, or never")
         size = self._allocated.pop(offset)

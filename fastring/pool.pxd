@@ -14,7 +14,7 @@ cdef class BufferPool:
     cdef readonly uint64_t double_frees     # refused: the buffer was free already
     cdef readonly uint64_t foreign_frees    # refused: no such buffer
     cdef readonly uint64_t alloc_failures   # asked for and not there
-    cdef object arena
+    cdef object arena, pin
     cdef uint64_t _offset                   # of base in the arena
 
     cdef uint32_t take_bulk(self, uint32_t* out, uint32_t n) noexcept nogil

@@ -37,6 +37,7 @@ cdef class BufferPool:
             raise MemoryError()
         self._offset = arena.alloc(<uint64_t>count * self.stride)
         self.arena = arena
+        self.pin = memoryview(arena)            # an arena with a pool in it cannot be closed
         self.base = arena.base + self._offset
         self.base_iova = arena_iova + self._offset
         for i in range(count):
@@ -136,6 +137,7 @@ cdef class BufferPool:
             out = self.outstanding
             some = ", ".join(map(str, out[:8])) + (", …" if len(out) > 8 else "")
             raise RuntimeError(f"{len(out)} of {self.count} buffers are still out: {some}")
+        self.pin.release()
         self.arena.free(self._offset)
         self.base = NULL
         self.free_count = 0
