@@ -69,11 +69,20 @@ cdef class Burst:
 
     cdef void release(self) noexcept nogil:
         """Give the frames' buffers back to their pool and empty the burst."""
-        cdef uint32_t i
+        cdef uint32_t buffers[64]
+        cdef const Frame* frame = self.frames
+        cdef const Frame* end = frame + self.count
+        cdef uint32_t n = 0
         if self.pool is not None:
-            for i in range(self.count):
-                if self.frames[i].buffer != NO_BUFFER:
-                    self.pool.give(self.frames[i].buffer)
+            while frame != end:
+                if frame.buffer != NO_BUFFER:
+                    buffers[n] = frame.buffer
+                    n += 1
+                    if n == 64:
+                        self.pool.give_bulk(buffers, n)
+                        n = 0
+                frame += 1
+            self.pool.give_bulk(buffers, n)
         self.count = 0
 
     cdef uint32_t packet_count(self) noexcept nogil:
@@ -214,6 +223,8 @@ cdef class RepeatSource(BurstSource):
             while self.packets.frames[end - 1].flags & FRAME_MORE:
                 end += 1
             if n + end - self.next > most:
+                if n == 0:
+                    return -1                   # not even one packet fits: `error` says so
                 break
             memcpy(&burst.frames[n], &self.packets.frames[self.next], (end - self.next) * sizeof(Frame))
             n += end - self.next
@@ -221,6 +232,11 @@ cdef class RepeatSource(BurstSource):
             self.left -= 1
         burst.count = n
         return n
+
+    @property
+    def error(self):
+        """Why `fill` failed: a packet in more pieces than the burst to fill has Frames."""
+        return ValueError("a packet to repeat has more pieces than the burst it should go into holds")
 
 
 cdef class CountingSink(BurstSink):

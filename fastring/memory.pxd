@@ -35,19 +35,26 @@ ctypedef struct IovaMap:
 cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil
 
 
-cdef inline uint8_t* translate_hinted(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t hint) noexcept nogil:
-    """Pointer to `length` bytes at `iova` if they lie in region number `hint`, else NULL, with nothing counted: ask `translate`."""
-    cdef Region* r
-    if hint < iovas.count:
-        r = &iovas.region[hint]
-        if iova - r.start < r.size and length <= r.size - (iova - r.start) and (r.writable or not write):
-            return r.host + (iova - r.start)
+cdef inline uint8_t* within(const Region* region, uint64_t iova, uint64_t length, bint write) noexcept nogil:
+    """Pointer to `length` bytes at `iova` if they lie in `region`, else NULL."""
+    cdef uint64_t offset = iova - region.start
+    if offset < region.size and length <= region.size - offset and (region.writable or not write):
+        return region.host + offset
     return NULL
+
+
+cdef inline Region hinted_region(const IovaMap* iovas, uint32_t hint) noexcept nogil:
+    """A copy of region number `hint`, for a loop that asks `within`; empty if there is none. What it refuses, `translate` decides."""
+    if hint < iovas.count:
+        return iovas.region[hint]
+    return Region(0, 0, NULL, False)
 
 
 cdef inline uint8_t* translate(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil:
     """Pointer to `length` bytes at `iova`, or NULL and one master abort counted. `hint`: the caller's last region, tried first."""
-    cdef uint8_t* host = translate_hinted(iovas, iova, length, write, hint[0])
+    cdef uint8_t* host = NULL
+    if hint[0] < iovas.count:
+        host = within(&iovas.region[hint[0]], iova, length, write)
     return host if host != NULL else translate_slow(iovas, iova, length, write, hint)
 
 

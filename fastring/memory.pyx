@@ -99,6 +99,7 @@ cdef class Arena:
         if size == 0 or align == 0 or align & (align - 1):
             raise ValueError(f"alloc takes a size above 0 and a power of two as alignment, not {size} and {align}")
         cdef uint64_t hole_start, hole_size, start, waste
+        self.at(0, 0)                           # raises if it is closed
         for i, (hole_start, hole_size) in enumerate(self._holes):
             start = (hole_start + align - 1) & ~(align - 1)
             waste = start - hole_start
@@ -115,6 +116,7 @@ cdef class Arena:
     def free(self, uint64_t offset):
         """Give back what `alloc` returned. Raises ValueError for an offset that is not allocated (a double free)."""
         cdef uint64_t size
+        self.at(0, 0)
         if offset not in self._allocated:
             raise ValueError(f"offset {offset:#x} of Arena {self.name!r} is not allocated: freed twice, or never")
         size = self._allocated.pop(offset)
@@ -198,7 +200,7 @@ cdef class Arena:
 cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil:
     """The search behind `translate`: the last region that starts at or below iova."""
     cdef uint32_t low = 0, high = iovas.count, middle
-    cdef Region* r
+    cdef uint8_t* host = NULL
     while low < high:
         middle = (low + high) >> 1
         if iovas.region[middle].start <= iova:
@@ -206,12 +208,11 @@ cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, bin
         else:
             high = middle
     if low > 0:
-        r = &iovas.region[low - 1]
-        if iova - r.start < r.size and length <= r.size - (iova - r.start) and (r.writable or not write):
-            hint[0] = low - 1
-            return r.host + (iova - r.start)
-    iovas.master_aborts += 1
-    return NULL
+        hint[0] = low - 1
+        host = within(&iovas.region[low - 1], iova, length, write)
+    if host == NULL:
+        iovas.master_aborts += 1
+    return host
 
 
 cdef class AddressSpace:

@@ -2,8 +2,6 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from fastring.sanitize cimport poison
-
 cdef class BufferPool:
     cdef uint8_t* base                      # buffer i starts at base + i * stride
     cdef uint64_t base_iova
@@ -16,7 +14,7 @@ cdef class BufferPool:
     cdef readonly uint64_t double_frees     # refused: the buffer was free already
     cdef readonly uint64_t foreign_frees    # refused: no such buffer
     cdef readonly uint64_t alloc_failures   # asked for and not there
-    cdef object arena
+    cdef object arena, pin
     cdef uint64_t _offset                   # of base in the arena
 
     cdef uint32_t take_bulk(self, uint32_t* out, uint32_t n) noexcept nogil
@@ -28,13 +26,7 @@ cdef class BufferPool:
 
     cdef inline void give(self, uint32_t buffer) noexcept nogil:
         """Give one buffer back; what is not out is refused and counted."""
-        if buffer >= self.count or not self.taken[buffer]:
-            self.give_refused(buffer)
-            return
-        self.taken[buffer] = 0
-        poison(self.address(buffer), self.stride)
-        self.stack[self.free_count] = buffer
-        self.free_count += 1
+        self.give_bulk(&buffer, 1)
 
     cdef inline uint64_t iova(self, uint32_t buffer) noexcept nogil:
         return self.base_iova + <uint64_t>buffer * self.stride

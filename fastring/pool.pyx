@@ -37,6 +37,7 @@ cdef class BufferPool:
             raise MemoryError()
         self._offset = arena.alloc(<uint64_t>count * self.stride)
         self.arena = arena
+        self.pin = memoryview(arena)            # an arena with a pool in it cannot be closed
         self.base = arena.base + self._offset
         self.base_iova = arena_iova + self._offset
         for i in range(count):
@@ -50,23 +51,36 @@ cdef class BufferPool:
 
     cdef uint32_t take_bulk(self, uint32_t* out, uint32_t n) noexcept nogil:
         """Take up to n buffers; return how many there were. Too few is counted once."""
-        cdef uint32_t i, buffer
-        if n > self.free_count:
+        cdef uint32_t i, buffer, top = self.free_count
+        cdef const uint32_t* stack = self.stack
+        cdef uint8_t* taken = self.taken
+        if n > top:
             self.alloc_failures += 1
-            n = self.free_count
+            n = top
         for i in range(n):
-            self.free_count -= 1
-            buffer = self.stack[self.free_count]
-            self.taken[buffer] = 1
+            top -= 1
+            buffer = stack[top]
+            taken[buffer] = 1
             unpoison(self.address(buffer), self.buffer_size)
             out[i] = buffer
+        self.free_count = top
         return n
 
     cdef void give_bulk(self, const uint32_t* buffers, uint32_t n) noexcept nogil:
-        """Give n buffers back."""
-        cdef uint32_t i
+        """Give n buffers back; what is not out is refused and counted."""
+        cdef uint32_t i, buffer, top = self.free_count, count = self.count
+        cdef uint32_t* stack = self.stack
+        cdef uint8_t* taken = self.taken
         for i in range(n):
-            self.give(buffers[i])
+            buffer = buffers[i]
+            if buffer >= count or not taken[buffer]:
+                self.give_refused(buffer)
+                continue
+            taken[buffer] = 0
+            poison(self.address(buffer), self.stride)
+            stack[top] = buffer
+            top += 1
+        self.free_count = top
 
     cdef void give_refused(self, uint32_t buffer) noexcept nogil:
         if buffer < self.count:
@@ -123,6 +137,7 @@ cdef class BufferPool:
             out = self.outstanding
             some = ", ".join(map(str, out[:8])) + (", …" if len(out) > 8 else "")
             raise RuntimeError(f"{len(out)} of {self.count} buffers are still out: {some}")
+        self.pin.release()
         self.arena.free(self._offset)
         self.base = NULL
         self.free_count = 0

@@ -52,18 +52,20 @@ cdef class Transmitter:
 
     cdef uint32_t sendable(self, Burst burst, uint32_t start, uint32_t most, Tally* tally) noexcept nogil:
         """End of the run of whole packets from `start` that are not too long, at most `most` of them; and their tally."""
-        cdef uint32_t i = start, end = start, packets = 0
+        cdef uint32_t i = start, end = start, packets = 0, count = burst.count, longest = self.max_frame
         cdef uint64_t total = 0, bytes = 0
-        while i < burst.count and packets < most:
-            total += burst.frames[i].len
+        cdef const Frame* frame = &burst.frames[start]
+        while i < count and packets < most:
+            total += frame.len
             i += 1
-            if not burst.frames[i - 1].flags & FRAME_MORE:
-                if total > self.max_frame:
+            if not frame.flags & FRAME_MORE:
+                if total > longest:
                     break
                 end = i
                 bytes += total
                 total = 0
                 packets += 1
+            frame += 1
         tally.packets = packets
         tally.bytes = bytes
         return end

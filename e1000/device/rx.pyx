@@ -8,27 +8,20 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from e1000.desc cimport RXD_ERROR_RXE, RXD_STAT_DD, RXD_STAT_EOP, RXD_STAT_IXSM, RXD_STAT_PIF, Desc
+from e1000.device.filter cimport ADDRESS_BITS, INEXACT, NOT_OURS, address_match
 from e1000.device.interrupt cimport raise_cause
 from e1000.device.state cimport (DROP_RX_DISABLED, DROP_RX_DMA, DROP_RX_FILTERED, DROP_RX_MISSED, DROP_RX_OVERSIZE,
                                  DROP_RX_RUNT, Card, ring_count, size_class, stat_index)
 from e1000.regs cimport (BPRC, CRC_LENGTH, GORCL, GPRC, ICR_RXDMT0, ICR_RXO, ICR_RXT0, MAX_FRAME, MAX_STANDARD_FRAME,
-                         MIN_FRAME, MPC, MPRC, MTA, PRC64, RCTL_BAM, RCTL_EN, RCTL_LPE, RCTL_MO_SHIFT, RCTL_MPE,
-                         RCTL_RDMTS_SHIFT, RCTL_SECRC, RCTL_UPE, RNBC, ROC, RUC, TORL, TPR)
+                         MIN_FRAME, MPC, MPRC, PRC64, RCTL_EN, RCTL_LPE, RCTL_RDMTS_SHIFT, RCTL_SECRC, RNBC, ROC, RUC, TORL, TPR)
 from fastring.atomic cimport load_acquire32, load_relaxed64, store_release32, store_release64
 from fastring.burst cimport FRAME_MORE, Frame, copy_frame
 from fastring.crc cimport crc32_frame
-from fastring.memory cimport translate, translate_hinted
+from fastring.memory cimport Region, hinted_region, translate, within
 from fastring.wire cimport Wire
 
 cdef enum:
     HEADER = 16                     # bytes of a frame the filter and the length rules look at
-
-cdef extern from *:
-    """
-    #define FASTRING_ADDRESS_BITS 0xFFFFFFFFFFFFull
-    """
-    const uint64_t ADDRESS_BITS "FASTRING_ADDRESS_BITS"     # six bytes of a 64-bit word; also the broadcast address
-
 
 ctypedef struct Arrival:            # one frame at the door
     Frame* pieces
@@ -63,10 +56,14 @@ cdef int receive_plain(Card* card, Ring* ring, Frame* frames, int n) noexcept no
     """Take frames as long as they are what nearly all are: one piece of legal length that fits a descriptor at hand, its CRC
     stripped. Stops at the first that is not, having done nothing for it. Does what receive_any would, with the sums kept aside.
     """
-    cdef uint32_t head = ring.head, available = ring.available, length, longest = MAX_STANDARD_FRAME - CRC_LENGTH
+    cdef Region region = hinted_region(card.iovas, card.rx_data_hint)
+    cdef uint32_t head = ring.head, available = ring.available, count = ring.count
+    cdef uint32_t length, match, longest = MAX_STANDARD_FRAME - CRC_LENGTH
     cdef uint64_t octets = 0, destination
     cdef uint8_t* target
+    cdef Desc* ring_desc = ring.desc
     cdef Desc* desc
+    cdef Frame* frame = frames
     cdef int i = 0
     if card.fifo_used or not card.rctl & RCTL_SECRC:
         return 0
@@ -75,23 +72,27 @@ cdef int receive_plain(Card* card, Ring* ring, Frame* frames, int n) noexcept no
     if longest > card.rx_buffer_size:
         longest = card.rx_buffer_size
     while i < n and available:
-        length = frames[i].len
-        if frames[i].flags & FRAME_MORE or length < MIN_FRAME - CRC_LENGTH or length > longest:
+        length = frame.len
+        if frame.flags & FRAME_MORE or length < MIN_FRAME - CRC_LENGTH or length > longest:
             break
-        destination = load_relaxed64(<const uint64_t*>frames[i].data) & ADDRESS_BITS
-        if not address_matches(card, destination):
+        destination = load_relaxed64(<const uint64_t*>frame.data) & ADDRESS_BITS
+        match = address_match(card, destination)
+        if match == NOT_OURS:
             break
-        desc = &ring.desc[head]
-        target = translate_hinted(card.iovas, load_relaxed64(&desc.address), length, True, card.rx_data_hint)
+        desc = &ring_desc[head]
+        target = within(&region, load_relaxed64(&desc.address), length, True)
         if target == NULL:
             break
-        copy_frame(target, frames[i].data, length)
+        copy_frame(target, frame.data, length)
         # The data before DD: pairs with the driver's acquire of DD.
-        store_release64(&desc.word, length | RXD_STAT_EOP | passed_status(card, destination))
+        store_release64(&desc.word, length | RXD_STAT_EOP | passed_status(match))
         octets += length + CRC_LENGTH
         count_kind(card, destination, length + CRC_LENGTH)
-        head = head + 1 if head + 1 != ring.count else 0
+        head += 1
+        if head == count:
+            head = 0
         available -= 1
+        frame += 1
         i += 1
     ring.head = head
     ring.available = available
@@ -170,13 +171,13 @@ cdef uint32_t count_packets(const Frame* frames, int n) noexcept nogil:
     return packets
 
 
-# --- address filter and length rules (§3.2.1, §13.4.22) ---
+# --- what passes (§3.2.1, §13.4.22) ---
 
 cdef bint admit(Card* card, const Arrival* frame) noexcept nogil:
     """Count the frame, and say whether it passes."""
     cdef uint64_t* stat = card.stat
     count_arrivals(card, 1, frame.length + CRC_LENGTH)
-    if not address_matches(card, frame.destination):
+    if address_match(card, frame.destination) == NOT_OURS:
         card.drops[DROP_RX_FILTERED] += 1
         return False
     if frame.length < MIN_FRAME - CRC_LENGTH:
@@ -188,36 +189,6 @@ cdef bint admit(Card* card, const Arrival* frame) noexcept nogil:
         card.drops[DROP_RX_OVERSIZE] += 1
         return False
     return True
-
-
-cdef inline bint is_station(Card* card, uint64_t destination) noexcept nogil:
-    """The exact filter: RAL and RAH."""
-    cdef uint32_t i
-    for i in range(card.ra_count):
-        if card.ra[i] == destination:
-            return True
-    return False
-
-
-cdef inline bint address_matches(Card* card, uint64_t destination) noexcept nogil:
-    cdef uint32_t bit
-    if destination & 1:
-        if destination == ADDRESS_BITS:
-            return card.rctl & (RCTL_BAM | RCTL_MPE)
-        if card.rctl & RCTL_MPE:
-            return True
-        bit = multicast_hash(card, destination)
-        if card.regs[(MTA >> 2) + (bit >> 5)] >> (bit & 31) & 1:
-            return True
-    elif card.rctl & RCTL_UPE:
-        return True
-    return is_station(card, destination)
-
-
-cdef uint32_t multicast_hash(Card* card, uint64_t destination) noexcept nogil:
-    """12 of the address's last 16 bits: 47:36, 46:35, 45:34 or 43:32 by RCTL.MO (§13.5.1)."""
-    cdef uint32_t offset = card.rctl >> RCTL_MO_SHIFT & 3
-    return <uint32_t>(destination >> (36 - offset if offset < 3 else 32)) & 0xFFF
 
 
 cdef bint too_long(Card* card, const Arrival* frame) noexcept nogil:
@@ -285,11 +256,9 @@ cdef void place(Card* card, Ring* ring, Arrival* frame) noexcept nogil:
         store(card, ring, frame)
 
 
-cdef inline uint64_t passed_status(Card* card, uint64_t destination) noexcept nogil:
-    """Status bits every good frame has: no checksum was looked at, and PIF when no exact match let a multicast in."""
-    if not destination & 1 or destination == ADDRESS_BITS or is_station(card, destination):
-        return RXD_STAT_DD | RXD_STAT_IXSM
-    return RXD_STAT_DD | RXD_STAT_IXSM | RXD_STAT_PIF
+cdef inline uint64_t passed_status(uint32_t match) noexcept nogil:
+    """Status bits every good frame has: no checksum was looked at, and PIF when the filter is not sure."""
+    return RXD_STAT_DD | RXD_STAT_IXSM | (RXD_STAT_PIF if match == INEXACT else 0)
 
 
 cdef inline void advance(Ring* ring) noexcept nogil:
@@ -318,7 +287,7 @@ cdef void store(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
     cdef Cursor cursor
     cdef uint8_t crc[CRC_LENGTH]
     cdef uint32_t left = frame.length, part
-    cdef uint64_t status = passed_status(card, frame.destination)
+    cdef uint64_t status = passed_status(address_match(card, frame.destination))
     cdef uint8_t* target
     cursor.piece = frame.pieces
     cursor.last = frame.pieces + frame.count - 1

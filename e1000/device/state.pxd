@@ -72,6 +72,14 @@ cdef inline uint32_t stat_index(uint32_t offset) noexcept nogil:
     return (offset - 0x4000) >> 2
 
 
+cdef extern from *:
+    int count_leading_zeros "__builtin_clz"(unsigned int value) nogil
+
+
 cdef inline uint32_t size_class(uint32_t length) noexcept nogil:
     """0 to 5: which of PRC64..PRC1522 (PTC64..PTC1522) counts a frame of `length` bytes with CRC (§13.7.18)."""
-    return (length > 64) + (length > 127) + (length > 255) + (length > 511) + (length > 1023)
+    cdef uint32_t size
+    if length <= 64:
+        return 0
+    size = 26 - count_leading_zeros(length)     # each class but the first begins at a power of two
+    return size if size < 5 else 5

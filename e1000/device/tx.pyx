@@ -18,7 +18,7 @@ from e1000.regs cimport (BPTC, CRC_LENGTH, GOTCL, GPTC, ICR_TXDW, ICR_TXQE, MAX_
                          TCTL_PSP, TOTL, TPT)
 from fastring.atomic cimport load_acquire32, load_relaxed64, store_release32, store_release64
 from fastring.burst cimport FRAME_MORE, Frame
-from fastring.memory cimport translate, translate_hinted
+from fastring.memory cimport Region, hinted_region, translate, within
 from fastring.wire cimport Wire
 
 cdef enum:
@@ -92,10 +92,11 @@ cdef uint32_t send_plain(Card* card, Desc* ring, uint32_t count, uint32_t tail, 
     """Send packets as long as they are what nearly all are: one legacy descriptor, long enough, its buffer in the region of the
     one before. Stops at the first that is not. Returns descriptors done with; batch.descs says how many were tried.
     """
+    cdef Region region = hinted_region(card.iovas, card.tx_data_hint)
     cdef uint32_t head = card.tdh, n = 0, length, done, i, causes = 0
     cdef uint64_t word, octets = 0
     cdef uint8_t* data
-    cdef Frame* frame
+    cdef Frame* frame = batch.frames
     if left > BATCH:
         left = BATCH
     while head != tail and n < left:
@@ -103,16 +104,18 @@ cdef uint32_t send_plain(Card* card, Desc* ring, uint32_t count, uint32_t tail, 
         length = word & TXD_LEGACY_LENGTH
         if word & (TXD_CMD_DEXT | TXD_CMD_EOP) != TXD_CMD_EOP or length < SHORTEST or length > MAX_FRAME - CRC_LENGTH:
             break
-        data = translate_hinted(card.iovas, load_relaxed64(&ring[head].address), length, False, card.tx_data_hint)
+        data = within(&region, load_relaxed64(&ring[head].address), length, False)
         if data == NULL:
             break
-        frame = &batch.frames[n]
         frame.data = data
         frame.len = length
         frame.flags = 0
+        frame += 1
         batch.words[n] = word
         n += 1
-        head = head + 1 if head + 1 != count else 0
+        head += 1
+        if head == count:
+            head = 0
     batch.descs = n
     if n == 0:
         return 0

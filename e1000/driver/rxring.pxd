@@ -27,7 +27,7 @@ cdef class RxRing:
 
     cdef int clean(self, int budget) noexcept nogil
     cdef uint32_t chain_length(self) noexcept nogil
-    cdef void take_one(self, uint64_t word, int64_t now) noexcept nogil
+    cdef int take_plain(self, int budget) noexcept nogil
     cdef void take_chain(self, uint32_t descriptors, int64_t now) noexcept nogil
     cdef void refill(self) noexcept nogil
     cdef void hand_over(self) noexcept nogil

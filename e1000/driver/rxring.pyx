@@ -51,32 +51,56 @@ cdef class RxRing:
 
     cdef int clean(self, int budget) noexcept nogil:
         """Take at most `budget` received packets, refill the ring, hand them over. Returns packets taken, dropped ones too."""
-        cdef int work = 0
+        cdef int work = self.take_plain(budget)
         cdef uint32_t descriptors
-        cdef uint64_t word
-        cdef int64_t now = 0
-        while work < budget and self.next_to_clean != self.next_to_use:
-            # Acquire pairs with the device's release of DD: length and data are there with it.
-            word = load_acquire64(&self.desc[self.next_to_clean].word)
-            if not word & RXD_STAT_DD:
+        while work < budget:
+            descriptors = self.chain_length()
+            if descriptors == 0:
                 break
-            if now == 0:
-                now = self.clock.realtime()
-            if word & RXD_STAT_EOP:
-                self.take_one(word, now)
-            else:
-                descriptors = self.chain_length()
-                if descriptors == 0:
-                    break
-                self.take_chain(descriptors, now)
-            work += 1
+            self.take_chain(descriptors, self.clock.realtime())
+            work += 1 + self.take_plain(budget - work - 1)
         if work:
             self.refill()
             self.hand_over()
         return work
 
+    cdef int take_plain(self, int budget) noexcept nogil:
+        """Move packets of one descriptor without errors, nearly all there are, from the ring to the burst; stop at any other."""
+        cdef uint32_t index = self.next_to_clean, use = self.next_to_use, length, size = self.buffer_size, count = self.count
+        cdef uint64_t word, bytes = 0
+        cdef int64_t now = 0
+        cdef Desc* desc = self.desc
+        cdef const uint32_t* buffers = self.buffers
+        cdef Frame* frame = &self.burst.frames[self.burst.count]
+        cdef int work = 0
+        while work < budget and index != use:
+            # Acquire pairs with the device's release of DD: length and data are there with it.
+            word = load_acquire64(&desc[index].word)
+            length = word & LENGTH
+            if word & (RXD_STAT_DD | RXD_STAT_EOP | RXD_ERRORS) != RXD_STAT_DD | RXD_STAT_EOP or length - 1 >= size:    # 0, or too much
+                break
+            if now == 0:
+                now = self.clock.realtime()
+            frame.buffer = buffers[index]
+            frame.data = self.pool.address(frame.buffer)
+            frame.iova = self.pool.iova(frame.buffer)
+            frame.time = now
+            frame.len = frame.wire_len = length
+            frame.flags = 0
+            bytes += length
+            index += 1
+            if index == count:
+                index = 0
+            frame += 1
+            work += 1
+        self.next_to_clean = index
+        self.burst.count += work
+        self.packets += work
+        self.bytes += bytes
+        return work
+
     cdef uint32_t chain_length(self) noexcept nogil:
-        """Descriptors of the packet at next_to_clean, 0 if its end is not written yet."""
+        """Descriptors of the packet at next_to_clean; 0 if there is none, or its end is not written yet."""
         cdef uint32_t i = self.next_to_clean, length = 0
         cdef uint64_t word
         while i != self.next_to_use:
@@ -88,24 +112,6 @@ cdef class RxRing:
                 return length
             i = i + 1 if i + 1 != self.count else 0
         return length               # a whole ring without an end: take_chain drops it
-
-    cdef inline void take_one(self, uint64_t word, int64_t now) noexcept nogil:
-        """Move a packet of one descriptor, nearly every one, from the ring to the burst."""
-        cdef uint32_t index = self.next_to_clean, length = word & LENGTH
-        cdef Frame* frame = &self.burst.frames[self.burst.count]
-        if length - 1 >= self.buffer_size or word & RXD_ERRORS:     # 0, or more than fits
-            self.take_chain(1, now)
-            return
-        frame.buffer = self.buffers[index]
-        frame.data = self.pool.address(frame.buffer)
-        frame.iova = self.pool.iova(frame.buffer)
-        frame.time = now
-        frame.len = frame.wire_len = length
-        frame.flags = 0
-        self.burst.count += 1
-        self.next_to_clean = index + 1 if index + 1 != self.count else 0
-        self.packets += 1
-        self.bytes += length
 
     cdef void take_chain(self, uint32_t descriptors, int64_t now) noexcept nogil:
         """Move one packet from the ring to the burst; drop it if it is marked bad or cannot be true."""
@@ -143,18 +149,22 @@ cdef class RxRing:
     cdef void refill(self) noexcept nogil:
         """Give the device a buffer for every free descriptor, one staying free: RDT == RDH would mean none at all."""
         cdef uint32_t ids[REFILL]
-        cdef uint32_t clean = self.next_to_clean, use = self.next_to_use, want, got, i
-        cdef uint32_t room = clean - use - 1 + (0 if clean > use else self.count)
+        cdef uint32_t clean = self.next_to_clean, use = self.next_to_use, count = self.count, want, got, i
+        cdef Desc* desc = self.desc
+        cdef uint32_t* buffers = self.buffers
+        cdef uint32_t room = clean - use - 1 + (0 if clean > use else count)
         if room == 0:
             return
         while room:
             want = room if room < REFILL else REFILL
             got = self.pool.take_bulk(ids, want)
             for i in range(got):
-                self.buffers[use] = ids[i]
-                self.desc[use].address = self.pool.iova(ids[i])
-                self.desc[use].word = 0
-                use = use + 1 if use + 1 != self.count else 0
+                buffers[use] = ids[i]
+                desc[use].address = self.pool.iova(ids[i])
+                desc[use].word = 0
+                use += 1
+                if use == count:
+                    use = 0
             if got < want:
                 self.alloc_failed += 1
                 break

@@ -1,15 +1,40 @@
-"""The `fastring` command. Exit status: 0 all went well, 1 something was lost or differs, 2 bad usage or bad input."""
+"""The `fastring` command.
+
+Exit status: 0 all went well, 1 something was lost or differs, 2 bad usage or bad input, 130 interrupted.
+"""
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from typing import NoReturn
 
-OK, LOST, BAD = 0, 1, 2
+from fastring.capture_error import printable
+
+OK, LOST, BAD, INTERRUPTED = 0, 1, 2, 128 + signal.SIGINT
+LIVE_INTERVAL = 0.1  # seconds
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with bad usage told in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD, f"{self.prog}: {printable(message)}; see `{self.prog} --help`\n")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help with the options' texts in one column, wide enough that few of them wrap."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26, width=120)
 
 
 def _count(text: str) -> int:
@@ -22,54 +47,81 @@ def _count(text: str) -> int:
     return value
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *args: object) -> None:
+        from importlib.metadata import version  # only now: it is slow to import
+
+        print(f"fastring {version('fastring')}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fastring", description="A network card you can import: tools over both halves of an e1000.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser = _Parser(
+        prog="fastring",
+        description="A network card you can import: tools over both halves of an e1000.",
+        epilog="`fastring COMMAND --help` tells what a command takes.",
+        formatter_class=_Help,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_replay(commands)
     _add_diff(commands)
     return parser
 
 
-def _add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_replay(commands: argparse._SubParsersAction[_Parser]) -> None:
     from softnet.wire import KINDS
 
-    wires = "\n".join(f"  {text}" for _, text in KINDS.values())
+    wires = "\n".join(f"  {kind.syntax:<21} {kind.help}" for kind in KINDS.values())
     replay = commands.add_parser(
         "replay",
         help="send the frames of captures through a card",
+        usage="fastring replay CAPTURE... [options]",
         description="Send the frames of captures, in order, through driver, rings and card, over a wire to a second card.",
         epilog=f"wires:\n{wires}\n\n"
-        "exit status: 0 every frame arrived; 1 frames were lost, or a capture breaks off; 2 bad usage or bad input",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "exit status:\n"
+        "  0    every frame arrived\n"
+        "  1    frames were lost, or a capture breaks off\n"
+        "  2    bad usage or bad input\n"
+        "  130  interrupted (Ctrl-C); the result so far is printed",
+        formatter_class=_Help,
     )
-    replay.add_argument("captures", nargs="+", metavar="CAPTURE", help="pcap or pcapng, also gzipped")
-    replay.add_argument("--wire", default="pair", metavar="SPEC", help="what the card is plugged into (default: %(default)s)")
-    replay.add_argument("--out", metavar="FILE", help="write what arrives to a capture, pcapng if so named, else pcap")
+    replay.add_argument("captures", nargs="+", metavar="CAPTURE", help="pcap or pcapng file, also gzipped")
+    replay.add_argument("--wire", default="pair", metavar="SPEC", help="what the card is plugged into, see below (default: %(default)s)")
+    replay.add_argument("--out", metavar="FILE", help="write what arrives to a capture: pcapng if FILE ends in .pcapng, else pcap")
     replay.add_argument(
         "--clock",
         choices=("real", "virtual"),
         default="real",
-        help="real: as fast as the ring takes, stamped on arrival; virtual: each frame at its own time, the same every run (default: real)",
+        help="real: as fast as the ring takes, stamped on arrival (default);\n"
+        "virtual: each frame at its own time stamp, and the same result every time",
     )
-    replay.add_argument("--loop", type=_count, default=1, metavar="N", help="pass over the captures N times, 0 for ever (default: 1)")
+    replay.add_argument("--loop", type=_count, default=1, metavar="N", help="replay the captures N times, 0 for ever (default: 1)")
     replay.add_argument("--limit", type=_count, metavar="N", help="send N frames at most")
-    replay.add_argument("--mtu", type=_count, metavar="N", help="by default what the longest frame needs, up to 16110")
+    replay.add_argument("--mtu", type=_count, metavar="N", help="MTU of both cards, 46 to 16110 (default: what the longest frame needs)")
     replay.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    replay.set_defaults(run=_replay)
+    replay.set_defaults(run=_replay, prog=replay.prog)
 
 
-def _add_diff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_diff(commands: argparse._SubParsersAction[_Parser]) -> None:
     diff = commands.add_parser(
         "diff",
         help="compare two captures frame by frame",
-        description="Compare the frames of two captures, in order, byte for byte; formats and file headers do not matter.",
-        epilog="exit status: 0 they are the same; 1 they differ; 2 bad usage or bad input",
+        usage="fastring diff A B [options]",
+        description="Compare the frames of two captures, in order, byte for byte, and tell the first difference.\n"
+        "File formats and file headers do not matter.",
+        epilog="exit status:\n  0    they are the same\n  1    they differ\n  2    bad usage or bad input",
+        formatter_class=_Help,
     )
-    diff.add_argument("first", metavar="A")
-    diff.add_argument("second", metavar="B")
+    diff.add_argument("first", metavar="A", help="pcap or pcapng file, also gzipped")
+    diff.add_argument("second", metavar="B", help="the one to compare it with")
     diff.add_argument("--times", action="store_true", help="compare time stamps, too, to the nanosecond")
     diff.add_argument("--padding", action="store_true", help="take a frame padded with zeroes to 60 bytes for the same")
-    diff.set_defaults(run=_diff)
+    diff.set_defaults(run=_diff, prog=diff.prog)
+
+
+def _complain(prog: str, problem: object) -> None:
+    print(f"{prog}: {printable(str(problem))}", file=sys.stderr)
 
 
 @contextmanager
@@ -80,17 +132,29 @@ def _live_line(total: int | None) -> Iterator[Callable[[int], None] | None]:
         return
     try:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     except ImportError:
         yield None
         return
-    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TimeElapsedColumn())
+    from softnet.report import scaled
+
+    goal = "" if total is None else f" of {total:,}"
+    columns = (TextColumn("replaying"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("replay", total=total)
-        yield lambda sent: bar.update(task, completed=sent)
+        task = bar.add_task("replay", total=total, text=f"0{goal} frames")
+        began = shown = time.monotonic()
+
+        def show(sent: int) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            if now - shown >= LIVE_INTERVAL:
+                shown = now
+                bar.update(task, completed=sent, text=f"{sent:,}{goal} frames, {scaled(sent / (now - began), 'pps')}")
+
+        yield show
 
 
-def _replay(arguments: argparse.Namespace) -> int:
+def _replay(arguments: argparse.Namespace) -> tuple[int, str]:
     from softnet.replay import Replay
     from softnet.report import replay_text
 
@@ -104,21 +168,22 @@ def _replay(arguments: argparse.Namespace) -> int:
         mtu=arguments.mtu,
     )
     for broken in replay.broken_off:
-        print(f"fastring replay: {broken}", file=sys.stderr)
+        _complain(arguments.prog, broken)
     with _live_line(replay.total) as progress:
         result = replay.run(progress)
     for problem in result.problems:
-        print(f"fastring replay: {problem}", file=sys.stderr)
-    print(json.dumps(result.as_dict()) if arguments.json else replay_text(result))
-    return LOST if result.lost or not result.complete or replay.broken_off else OK
+        _complain(arguments.prog, problem)
+    text = json.dumps(result.as_dict()) if arguments.json else replay_text(result)
+    if result.interrupted:
+        return INTERRUPTED, text
+    return LOST if result.lost or not result.complete or replay.broken_off else OK, text
 
 
-def _diff(arguments: argparse.Namespace) -> int:
+def _diff(arguments: argparse.Namespace) -> tuple[int, str]:
     from softnet.diff import diff
 
     difference = diff(arguments.first, arguments.second, times=arguments.times, padding=arguments.padding)
-    print(difference)
-    return OK if difference.same else LOST
+    return OK if difference.same else LOST, printable(difference.text)
 
 
 def _reason(error: Exception) -> str:
@@ -126,23 +191,67 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         return place + error.strerror
-    return str(error)
+    return str(error) or "out of memory"
+
+
+def _run(argv: Sequence[str] | None) -> tuple[int, str]:
+    """Run the command line; return the exit status and what to print."""
+    prog = "fastring"
+    try:
+        with redirect_stdout(io.StringIO()) as said:  # help, which is printed as a result is
+            arguments = _parser().parse_args(argv)
+        prog = arguments.prog
+        status, text = arguments.run(arguments)
+    except SystemExit as stop:
+        return int(stop.code or OK), said.getvalue()
+    except KeyboardInterrupt:
+        _complain(prog, "interrupted")
+        return INTERRUPTED, ""
+    except (OSError, ValueError, MemoryError) as error:
+        _complain(prog, _reason(error))
+        return BAD, ""
+    return status, text + "\n"
+
+
+def _print(text: str) -> bool:
+    """Print and flush; return whether standard output took it. A reader that has gone does not mind."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter fails at it again
+        if not isinstance(error, BrokenPipeError):
+            _complain("fastring", f"standard output: {error.strerror}")
+            return False
+    return True
+
+
+def _open_standard_streams() -> None:
+    """Give a closed one /dev/null, so that no capture gets its descriptor and with it what is printed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for the life of the process
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """End a run at SIGTERM as at Ctrl-C: `timeout 10 fastring replay --loop 0` prints its result."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    arguments = _parser().parse_args(argv)
-    command = arguments.run.__name__.removeprefix("_")
-    try:
-        status: int = arguments.run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read us has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return LOST
-    except (OSError, ValueError) as error:
-        print(f"fastring {command}: {_reason(error)}", file=sys.stderr)
-        return BAD
-    return status
+    _open_standard_streams()
+    with _sigterm_interrupts():
+        status, text = _run(argv)
+    return status if _print(text) else BAD
 
 
 if __name__ == "__main__":

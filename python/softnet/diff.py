@@ -9,11 +9,12 @@ from itertools import zip_longest
 from fastring.capture import Capture
 
 ETH_ZLEN = 60  # shortest frame without CRC
+NANOSECONDS = 10**9
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What `diff` found: the first frame that differs, if any, and how many frames were the same before it."""
+    """What `diff` found: whether they are the same, how many frames were before the first difference, and what that is."""
 
     same: bool
     frames: int
@@ -29,19 +30,22 @@ def diff(first: str | os.PathLike[str], second: str | os.PathLike[str], *, times
     Raises CaptureError or OSError for a file that cannot be read to its end.
     """
     with Capture(first, linktypes=None) as a, Capture(second, linktypes=None) as b:
-        for capture in (a, b):
-            broken = capture.scan().broken_off
-            if broken is not None:
-                raise broken
+        summaries = [capture.scan() for capture in (a, b)]
+        for summary in summaries:
+            if summary.broken_off is not None:
+                raise summary.broken_off
+        totals = f"{summaries[0].frames:,} frames against {summaries[1].frames:,}"
         frames = 0
         for left, right in zip_longest(a, b):
             if left is None or right is None:
-                longer, shorter = (second, first) if left is None else (first, second)
-                return Difference(False, frames, f"{os.fspath(shorter)} ends after {frames} frames, {os.fspath(longer)} has more")
-            problem = _compare(left, right, times, padding)
-            if problem:
-                return Difference(False, frames, f"frame {frames + 1} differs: {problem}")
+                shorter = a.filename if left is None else b.filename
+                return Difference(False, frames, f"{totals}: the first {frames:,} are the same, then {shorter} ends")
+            if left != right and (problem := _compare(left, right, times, padding)):
+                return Difference(False, frames, f"frame {frames + 1:,} differs: {problem}")
             frames += 1
+    if summaries[0].empty != summaries[1].empty:
+        text = f"the same {frames:,} frames, but {summaries[0].empty:,} records of no bytes against {summaries[1].empty:,}"
+        return Difference(False, frames, text)
     return Difference(True, frames, f"the same {frames:,} frames in the same order{', time stamps included' if times else ''}")
 
 
@@ -50,11 +54,18 @@ def _compare(left: tuple[int, bytes], right: tuple[int, bytes], times: bool, pad
     a, b = left[1], right[1]
     if padding:
         a, b = a.ljust(ETH_ZLEN, b"\0"), b.ljust(ETH_ZLEN, b"\0")
-    if len(a) != len(b):
-        return f"{len(a)} bytes against {len(b)}"
     if a != b:
-        offset = next(i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
-        return f"byte {offset} is {a[offset]:02x} against {b[offset]:02x}"
+        common = min(len(a), len(b))
+        offset = next((i for i in range(common) if a[i] != b[i]), common)
+        if len(a) != len(b):
+            where = f", differing from byte {offset} on" if offset < common else f", the first {common} the same"
+            return f"{len(a)} bytes against {len(b)}{where}"
+        return f"byte {offset} of {len(a)}, counted from 0, is {a[offset]:02x} against {b[offset]:02x}"
     if times and left[0] != right[0]:
-        return f"its time is {left[0]} ns against {right[0]} ns"
+        return f"its time is {_seconds(left[0])} s against {_seconds(right[0])} s"
     return ""
+
+
+def _seconds(ns: int) -> str:
+    """Nanoseconds as seconds, with all their digits."""
+    return f"{'-' if ns < 0 else ''}{abs(ns) // NANOSECONDS}.{abs(ns) % NANOSECONDS:09}"

@@ -146,7 +146,11 @@ class NetDevice:
             raise OSError(errno.ENODEV, f"{self.name} is not registered")
         if not self.up:
             self.txq.down = False
-            self._xmit = self.ops.open(self)
+            try:
+                self._xmit = self.ops.open(self)
+            except BaseException:
+                self.txq.down = True
+                raise
             self.txq.start()
 
     def stop(self) -> None:

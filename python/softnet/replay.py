@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from e1000.bus import HostMemory, LocalBus
 from e1000.device import E1000Device
 from e1000.driver import probe
-from e1000.driver.control import MAX_MTU, E1000Adapter
+from e1000.driver.control import MAX_MTU, MIN_MTU, E1000Adapter
 from e1000.driver.napi import E1000Napi
 from fastring.burst import CountingSink
 from fastring.capture import Capture, CaptureCursor, CaptureError
@@ -20,7 +22,7 @@ from fastring.clock import MonotonicClock, VirtualClock
 from fastring.wire import Wire
 from softnet.netdev import ETH_DATA_LEN, ETH_HLEN, NetDevice
 from softnet.stack import Stack
-from softnet.wire import Cabling, open_wire
+from softnet.wire import Cabling, open_wire, wire_kind
 from softnet.wire.pcap import writer_drops
 
 NEAR_MAC = "52:54:00:00:00:01"
@@ -32,7 +34,8 @@ ROUNDS = 512  # bursts between two looks at the clock on the wall, and at signal
 class ReplayResult:
     """What became of a replay. `sent` = `received` + `lost`, and `drops` names where each lost frame went.
 
-    `seconds` are the clock's: on a virtual clock, the capture's own.
+    `bytes` were given to the driver, `received_bytes` arrived, padding included; rates are of what arrived, without CRC, preamble and
+    gaps. `seconds` are the clock's: on a virtual clock, the capture's own.
     """
 
     sent: int = 0
@@ -40,6 +43,7 @@ class ReplayResult:
     lost: int = 0
     drops: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
+    received_bytes: int = 0
     padded: int = 0
     pad_bytes: int = 0
     truncated: int = 0
@@ -51,9 +55,11 @@ class ReplayResult:
     packets_per_poll: float = 0.0
     queue_stops: int = 0
     queue_wakes: int = 0
+    bql_stops: int = 0
     mtu: int = 0
     clock: str = "real"
     complete: bool = True
+    interrupted: bool = False
     problems: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,7 +72,7 @@ class Replay:
 
     `out`: a capture file for what arrives. `clock`: "real" sends as fast as the ring takes; "virtual" sends each frame at its own
     time stamp, deterministically. `loop`: passes over all captures, 0 for ever. `limit`: frames in all. `mtu`: by default what the
-    longest frame needs, up to 16110. `sink`: a BurstSink instead of `out`.
+    longest frame needs, up to 16110.
 
     Everything is checked and opened here: raises CaptureError, OSError or ValueError before a frame is sent. Then `run`, once.
     """
@@ -91,16 +97,16 @@ class Replay:
         self.read = 0  # frames the captures gave so far
         self.result = ReplayResult(clock=clock)
         with ExitStack() as undo:
-            self.captures = [undo.enter_context(Capture(path)) for path in captures]
+            self.captures = [self._open(undo, path) for path in captures]
             self.summaries = [capture.scan() for capture in self.captures]
             first = next((s.first_time for s in self.summaries if s.first_time is not None), 0)
-            self.clock = VirtualClock(realtime=first) if clock == "virtual" else MonotonicClock()
+            self.clock = VirtualClock(realtime=max(first, 0)) if clock == "virtual" else MonotonicClock()
             self.result.truncated = sum(summary.truncated for summary in self.summaries)
             self._check_mtu(mtu)
+            if out is not None and not wire_kind(wire).receives:
+                raise ValueError(f"nothing is received over the wire {wire!r}, so there is nothing to write to {os.fspath(out)!r}")
             self.cabling: Cabling = open_wire(wire, clock=self.clock)
             undo.callback(self._close_cabling)
-            if out is not None and self.cabling.far is None:
-                raise ValueError(f"nothing is received over the wire {wire!r}, so there is nothing for {os.fspath(out)!r}")
             self.writer = None if out is None else undo.enter_context(CaptureWriter(out))
             self._undo = undo.pop_all()
         self.sink = CountingSink()
@@ -135,6 +141,7 @@ class Replay:
                 self._play(undo, memory, progress)
             except KeyboardInterrupt:
                 self._fail("interrupted")
+                self.result.interrupted = True
             except TimeoutError as error:
                 self._fail(str(error))
                 self._count_drop("queue_stalled", self.read - self.sender.packets - self.sender.oversize)
@@ -150,7 +157,19 @@ class Replay:
 
     # --- the run ---
 
+    def _open(self, undo: ExitStack, path: str | os.PathLike[str]) -> Capture:
+        """Open a capture, locked against being overwritten by what is received."""
+        capture = undo.enter_context(Capture(path))
+        if capture.compressed and stat.S_ISREG(os.stat(path).st_mode):  # others hold a lock themselves
+            lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            undo.callback(os.close, lock)
+            with suppress(OSError):  # written by somebody, or a file system without locks
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return capture
+
     def _check_mtu(self, mtu: int | None) -> None:
+        if mtu is not None and not MIN_MTU <= mtu <= MAX_MTU:
+            raise ValueError(f"the MTU is {MIN_MTU} to {MAX_MTU}, not {mtu}")
         longest = max((summary.longest or 0 for summary in self.summaries), default=0)
         self.result.mtu = min(max(ETH_DATA_LEN, longest - ETH_HLEN), MAX_MTU) if mtu is None else mtu
 
@@ -166,13 +185,14 @@ class Replay:
     def _play(self, undo: ExitStack, memory: HostMemory, progress: Callable[[int], None] | None) -> None:
         addresses = {}
         for capture in self.captures:
-            if capture.size:
-                addresses[capture.filename] = memory.map(capture)
-                undo.callback(memory.unmap, addresses[capture.filename])
+            addresses[capture] = memory.map(capture)
+            undo.callback(memory.unmap, addresses[capture])
         for cursor in self._cursors():
-            cursor.dma_base = addresses[cursor.capture.filename]
+            cursor.dma_base = addresses[cursor.capture]
             try:
-                while self.sender.play(cursor, rounds=ROUNDS):
+                going = True
+                while going:
+                    going = self.sender.play(cursor, rounds=ROUNDS)
                     if progress is not None:
                         progress(self.read + cursor.frames)
             except CaptureError as error:
@@ -215,6 +235,8 @@ class Replay:
                 close()
             except OSError as error:
                 self._fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            except ValueError as error:  # packets left out
+                self._fail(str(error))
 
     def _account(self) -> None:
         """Every frame sent is received or dropped for a named reason."""
@@ -228,9 +250,10 @@ class Replay:
         for reason, frames in (writer_drops(self.writer) if self.writer is not None else self.cabling.drops()).items():
             self._count_drop(reason, frames)
         if far is not None:
-            result.received = self.sink.packets if self.writer is None else self.writer.packets
+            sink = self.sink if self.writer is None else self.writer
+            result.received, result.received_bytes = sink.packets, sink.bytes
         elif self.cabling.taken is not None:
-            result.received = self.cabling.taken()
+            result.received, result.received_bytes = self.cabling.taken()
         result.sent = sender.packets + sender.oversize + result.drops.get("empty", 0) + result.drops.get("queue_stalled", 0)
         result.lost = result.sent - result.received
         self._count_drop("in_flight", result.lost - sum(result.drops.values()))
@@ -243,12 +266,13 @@ class Replay:
         result.padded, result.pad_bytes = near.card.padding
         if result.seconds > 0:
             result.pps = result.received / result.seconds
-            result.bits_per_second = 8 * result.bytes / result.seconds
+            result.bits_per_second = 8 * result.received_bytes / result.seconds
         result.interrupts = sum(card.napi.interrupts for card in {near, receiver})
         result.polls = sum(card.napi.polls for card in {near, receiver})
         if receiver.napi.polls:
             result.packets_per_poll = receiver.napi.packets / receiver.napi.polls
-        result.queue_stops, result.queue_wakes = near.device.txq.stops, near.device.txq.wakes
+        queue = near.device.txq
+        result.queue_stops, result.queue_wakes, result.bql_stops = queue.stops, queue.wakes, queue.bql_stops
 
 
 @dataclass(frozen=True)

@@ -33,21 +33,24 @@ def scaled(value: float, unit: str) -> str:
 
 
 def replay_text(result: ReplayResult) -> str:
-    """The result of a replay, a few lines."""
+    """The result of a replay, a few lines: names in a column, counts of frames and bytes right-aligned."""
+    frames = len(f"{result.sent:,}")
+    size = len(f"{max(result.bytes, result.received_bytes):,}")
     lines = [
-        f"sent      {result.sent:,} frames, {result.bytes:,} bytes",
-        f"received  {result.received:,} frames",
-        f"lost      {result.lost:,}",
-        *(f"  {reason:<18} {frames:,} {WHERE.get(reason, '')}".rstrip() for reason, frames in result.drops.items()),
+        f"sent       {result.sent:>{frames},} frames  {result.bytes:>{size},} bytes",
+        f"received   {result.received:>{frames},} frames  {result.received_bytes:>{size},} bytes",
+        f"lost       {result.lost:>{frames},} frames",
+        *(f"  {count:,} {WHERE.get(reason, '')} ({reason})" for reason, count in result.drops.items()),
     ]
     if result.padded:
-        lines.append(f"padded    {result.padded:,} short frames to 60 bytes, {result.pad_bytes:,} bytes in all")
+        lines.append(f"padded     {result.padded:>{frames},} frames  to 60 bytes, with {result.pad_bytes:,} zeroes in all")
     if result.truncated:
-        lines.append(f"captured short  {result.truncated:,} frames: sent as long as they were captured")
-    rate = f"{scaled(result.pps, 'pps')}, {scaled(result.bits_per_second, 'bit/s')}"
+        lines.append(f"cut short  {result.truncated:>{frames},} frames  in the captures: sent as long as they were captured")
+    rate = f": {scaled(result.pps, 'pps')}, {scaled(result.bits_per_second, 'bit/s')}" if result.seconds > 0 else ""
     lines += [
-        f"time      {result.seconds:.6f} s on the {result.clock} clock: {rate}",
-        f"driver    {result.interrupts:,} interrupts, {result.polls:,} polls, {result.packets_per_poll:.1f} packets per poll",
-        f"queue     {result.queue_stops:,} stops, {result.queue_wakes:,} wakes, MTU {result.mtu}",
+        f"time       {result.seconds:.6f} s on the {result.clock} clock{rate}",
+        f"driver     {result.interrupts:,} interrupts, {result.polls:,} polls, {result.packets_per_poll:.1f} packets per poll",
+        f"queue      {result.queue_stops:,} stops, {result.queue_wakes:,} wakes, {result.bql_stops:,} stops by BQL",
+        f"MTU        {result.mtu} bytes",
     ]
     return "\n".join(lines)

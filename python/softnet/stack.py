@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING
 
 from fastring.clock import Clock, MonotonicClock
@@ -10,6 +11,8 @@ from fastring.napi import Softirq
 
 if TYPE_CHECKING:
     from softnet.netdev import NetDevice
+
+IFNAMSIZ = 16  # with the NUL at the end
 
 
 class Stack:
@@ -31,8 +34,7 @@ class Stack:
 
     def allocate_name(self, template: str) -> str:
         """A free name from a template such as "eth%d" (dev_alloc_name). Raises OSError EINVAL, EEXIST."""
-        if not 0 < len(template) < 16 or template in (".", "..") or any(c in "/:" or c.isspace() for c in template):
-            raise OSError(errno.EINVAL, f"{template!r} is no interface name: 1 to 15 characters, no '/', ':' or white space")
+        _check_name(template)
         if "%" not in template:
             if template in self.devices:
                 raise OSError(errno.EEXIST, f"there is a device {template!r} already")
@@ -40,9 +42,10 @@ class Stack:
         if template.count("%") != 1 or "%d" not in template:
             raise OSError(errno.EINVAL, f"{template!r}: a name template has one %d and no other %")
         number = 0
-        while template.replace("%d", str(number)) in self.devices:
+        while (name := template.replace("%d", str(number))) in self.devices:
             number += 1
-        return template.replace("%d", str(number))
+        _check_name(name)
+        return name
 
     def run(self) -> int:
         """Run the softirq until nothing is pending; return how many packets and interrupts it handled."""
@@ -64,3 +67,9 @@ class Stack:
 
     def __repr__(self) -> str:
         return f"<Stack: {', '.join(self.devices) or 'no devices'}, {self.clock!r}>"
+
+
+def _check_name(name: str) -> None:
+    """dev_valid_name. Raises OSError EINVAL."""
+    if not 0 < len(os.fsencode(name)) < IFNAMSIZ or name in (".", "..") or any(c in "/:\0" or c.isspace() for c in name):
+        raise OSError(errno.EINVAL, f"{name!r} is no interface name: 1 to {IFNAMSIZ - 1} bytes, no '/', ':' or white space")

@@ -1,4 +1,4 @@
-"""The loops that two threads run without the GIL, compiled once a session against the fastring under test."""
+"""A clock and a softirq, and the loops that run without the GIL: compiled once a session against the fastring under test."""
 
 import sys
 from pathlib import Path
@@ -6,8 +6,21 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "bench" / "peers"))
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "bench" / "peers")]
 import peers  # noqa: E402
+
+from fastring.clock import VirtualClock  # noqa: E402
+from fastring.napi import Softirq  # noqa: E402
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock()
+
+
+@pytest.fixture
+def softirq(clock):
+    return Softirq(clock)
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,6 @@ from fastring.clock import Clock, MonotonicClock, TimerHandle, VirtualClock
 GREATEST = 2**63 - 1
 
 
-@pytest.fixture
-def clock():
-    return VirtualClock()
-
-
 def note(clock, calls, name=None):
     return lambda: calls.append((clock.monotonic_ns(), name))
 

@@ -1,7 +1,6 @@
 """BufferPool: nothing handed out twice, nothing taken back twice, and leaks have names."""
 
 import errno
-import gc
 
 import pytest
 from hypothesis import strategies as st
@@ -14,9 +13,7 @@ from fastring.pool import BufferPool
 
 @pytest.fixture
 def arena():
-    with Arena(1 << 16) as arena:
-        yield arena
-        gc.collect()
+    return Arena(1 << 16)       # goes with the pools in it, which pin it
 
 
 @pytest.fixture
@@ -187,3 +184,14 @@ class PoolModel(RuleBasedStateMachine):
 
 
 TestPoolModel = PoolModel.TestCase
+
+
+def test_an_arena_with_a_pool_in_it_stays_until_the_pool_is_closed(arena):
+    pool = BufferPool(arena, count=2, buffer_size=64)
+    with pytest.raises(BufferError):
+        arena.close()
+    pool.close()
+    arena.close()
+    for use in (lambda: arena.alloc(64), lambda: arena.free(0), lambda: BufferPool(arena, count=1, buffer_size=64)):
+        with pytest.raises(ValueError, match="closed"):
+            use()

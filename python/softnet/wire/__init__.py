@@ -7,6 +7,7 @@ receiving card if the kind has one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from fastring.clock import Clock
 from softnet.wire.cabling import Cabling
@@ -14,20 +15,35 @@ from softnet.wire.null import open_null
 from softnet.wire.pair import open_pair
 from softnet.wire.pcap import open_pcap, open_pcapng
 
-KINDS: dict[str, tuple[Callable[[str, Clock], Cabling], str]] = {
-    "pair": (open_pair, "pair[:lossy]  a second card at the other end; lossy: no flow control, it may miss frames"),
-    "null": (open_null, "null          nobody: every frame is taken and forgotten"),
-    "pcap": (open_pcap, "pcap:FILE     a capture file, as if tcpdump listened"),
-    "pcapng": (open_pcapng, "pcapng:FILE   the same in pcapng"),
+
+class WireKind(NamedTuple):
+    """One kind of wire: how to open it, whether a second card receives at its other end, and what help says of it."""
+
+    open: Callable[[str, Clock], Cabling]
+    receives: bool
+    syntax: str
+    help: str
+
+
+KINDS = {
+    "pair": WireKind(open_pair, True, "pair, pair:lossy", "a second card at the other end; lossy: no flow control, it may miss frames"),
+    "null": WireKind(open_null, False, "null", "nobody: every frame is taken and forgotten"),
+    "pcap": WireKind(open_pcap, False, "pcap:FILE", "a capture file, as if tcpdump listened"),
+    "pcapng": WireKind(open_pcapng, False, "pcapng:FILE", "the same in pcapng"),
 }
 
 
+def wire_kind(spec: str) -> WireKind:
+    """The kind of wire that `spec` names. Raises ValueError if it names none."""
+    kind = KINDS.get(spec.partition(":")[0])
+    if kind is None:
+        raise ValueError(f"there is no wire {spec!r}: it is {', '.join(kind.syntax for kind in KINDS.values())}")
+    return kind
+
+
 def open_wire(spec: str, *, clock: Clock) -> Cabling:
-    """Make the wire that `spec` names. Raises ValueError for a spec that names none, OSError if it cannot be opened."""
-    kind, _, argument = spec.partition(":")
-    if kind not in KINDS:
-        raise ValueError(f"there is no wire {spec!r}: {', '.join(KINDS)}")
-    return KINDS[kind][0](argument, clock)
+    """Make the wire that `spec` names. Raises ValueError for a spec that makes no sense, OSError if it cannot be opened."""
+    return wire_kind(spec).open(spec.partition(":")[2], clock)
 
 
-__all__ = ["KINDS", "Cabling", "open_wire"]
+__all__ = ["KINDS", "Cabling", "WireKind", "open_wire", "wire_kind"]

@@ -16,12 +16,12 @@ def _nothing() -> dict[str, int]:
 class Cabling:
     """`near`: for the sending card. `far`: for a receiving card, or None when frames end in the wire itself.
 
-    `taken`: packets that ended in the wire. `drops`: what it lost, by reason.
+    `taken`: packets, and their bytes, that ended in the wire. `drops`: what it lost, by reason.
     """
 
     near: Wire
     far: Wire | None = None
-    taken: Callable[[], int] | None = None
+    taken: Callable[[], tuple[int, int]] | None = None
     drops: Callable[[], dict[str, int]] = field(default=_nothing)
 
     def close(self) -> None:

@@ -12,4 +12,4 @@ def open_null(argument: str, clock: Clock) -> Cabling:
     if argument:
         raise ValueError(f"the wire 'null' takes no argument, not {argument!r}")
     wire = NullWire()
-    return Cabling(wire, taken=lambda: wire.packets)
+    return Cabling(wire, taken=lambda: (wire.packets, wire.bytes))

@@ -24,7 +24,7 @@ def _open(path: str, clock: Clock, format: Literal["pcap", "pcapng"]) -> Cabling
     if not path:
         raise ValueError(f"the wire '{format}' needs a file: {format}:FILE")
     writer = CaptureWriter(path, format=format)
-    return Cabling(SinkWire(writer, clock=clock), taken=lambda: writer.packets, drops=lambda: writer_drops(writer))
+    return Cabling(SinkWire(writer, clock=clock), taken=lambda: (writer.packets, writer.bytes), drops=lambda: writer_drops(writer))
 
 
 def writer_drops(writer: CaptureWriter) -> dict[str, int]:
