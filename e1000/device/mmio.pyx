@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from e1000.device.interrupt cimport raise_cause, read_icr, update_line
-from e1000.device.rx cimport rx_tail_moved
+from e1000.device.rx cimport empty_fifo, rx_tail_moved
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, RAR_ENTRIES, REG_WORDS, Card, stat_index
 from e1000.device.tx cimport tx_run
 from e1000.regs cimport *
@@ -235,8 +235,9 @@ cdef void card_reset(Card* card) noexcept nogil:
     store_release32(&card.rdt, 0)
     card.tctl = card.rctl = 0
     card.rx_buffer_size = buffer_size(0)
+    empty_fifo(card)
     card.fifo_size = FIFO_SIZE if (RESET[PBA >> 2] & 0xFFFF) * 1024 > FIFO_SIZE else (RESET[PBA >> 2] & 0xFFFF) * 1024
-    card.fifo_read = card.fifo_used = 0
+    card.fifo_read = 0
     card.regs[RAL0 >> 2] = <uint32_t>card.mac
     card.regs[RAH0 >> 2] = <uint32_t>(card.mac >> 32) | RAH_AV
     update_addresses(card)

@@ -5,3 +5,4 @@ from fastring.burst cimport Frame
 
 cdef int rx_receive(void* card, Frame* frames, int n, bint may_refuse) noexcept nogil
 cdef void rx_tail_moved(Card* card) noexcept nogil
+cdef void empty_fifo(Card* card) noexcept nogil

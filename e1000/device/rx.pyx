@@ -388,6 +388,16 @@ cdef void drain_fifo(Card* card, Ring* ring) noexcept nogil:
         card.fifo_used -= record_size(length)
 
 
+cdef void empty_fifo(Card* card) noexcept nogil:
+    """At a reset: the frames that wait find nobody who listens."""
+    cdef uint32_t length
+    while card.fifo_used:
+        memcpy(&length, card.fifo + card.fifo_read, 4)
+        card.fifo_read = (card.fifo_read + record_size(length)) % card.fifo_size
+        card.fifo_used -= record_size(length)
+        card.drops[DROP_RX_DISABLED] += 1
+
+
 cdef void rx_tail_moved(Card* card) noexcept nogil:
     """The host gave descriptors: the FIFO drains, and a wire that was refused tries again."""
     cdef Ring ring

@@ -218,10 +218,11 @@ def test_the_fifo_wraps_around_with_every_byte_in_place(make_card, strip):
     assert card.counts("MPC", "GPRC") == (missed, len(expected))
 
 
-def test_reset_empties_the_fifo(card):
+def test_reset_empties_the_fifo_and_counts_what_was_in_it(card):
     card.rx_ring(64, give=0)
-    card.receive(packet(60))
+    card.receive(*[packet(60 + 100 * i) for i in range(12)])
     card.write(regs.CTRL, regs.CTRL_RST)
+    assert drops(card) == {"rx_disabled": 12}
     card.rx_ring(64)
     card.receive(packet(61))
     assert card.take() == [packet(61)]
