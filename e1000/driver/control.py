@@ -171,7 +171,7 @@ class E1000Adapter:
             stats.rx_packets += self.rx.packets
             stats.rx_bytes += self.rx.bytes
             stats.rx_errors += self.rx.errors
-            stats.rx_dropped += self.rx.sink_failed
+            stats.rx_dropped += self.rx.sink_failed + self.rx.abandoned
 
     def _close_rings(self) -> None:
         """Give the rings' memory back, keeping what they counted."""

@@ -24,6 +24,7 @@ cdef class RxRing:
     cdef readonly uint32_t buffer_size
     cdef uint32_t next_to_use, next_to_clean
     cdef readonly uint64_t packets, bytes, errors, alloc_failed, sink_failed
+    cdef readonly uint64_t abandoned        # packets in the ring when it was closed
 
     cdef int clean(self, int budget) noexcept nogil
     cdef uint32_t chain_length(self) noexcept nogil

@@ -179,11 +179,18 @@ cdef class RxRing:
         self.burst.release()
 
     def close(self):
-        """Take every buffer back and free the memory; again is harmless. The device must be off the ring already."""
+        """Take every buffer back and free the memory; again is harmless. The device must be off the ring already.
+
+        Packets that were not polled any more are counted in `abandoned`.
+        """
+        cdef uint64_t word
         if self.desc_iova == 0:
             return
         self.burst.release()
         while self.next_to_clean != self.next_to_use:
+            word = self.desc[self.next_to_clean].word
+            if word & RXD_STAT_DD and word & RXD_STAT_EOP and not word & RXD_ERRORS:
+                self.abandoned += 1
             self.pool.give(self.buffers[self.next_to_clean])
             self.next_to_clean = self.next_to_clean + 1 if self.next_to_clean + 1 != self.count else 0
         self.pool.close()
