@@ -5,6 +5,7 @@ it works. One lock serves all its cards, since a wire between two of them takes 
 """
 
 import os
+import queue
 import threading
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -48,7 +49,7 @@ cdef class DeviceThread:
         free(self.lock)
 
     def start(self):
-        """Take the engines over. Raises RuntimeError if another DeviceThread has one of the cards."""
+        """Take the engines over. Raises RuntimeError if another DeviceThread has one of the cards, OSError if there is no such CPU."""
         cdef uint32_t i
         if self.thread is not None:
             raise RuntimeError("this DeviceThread runs already")
@@ -59,8 +60,13 @@ cdef class DeviceThread:
             self.cards[i].lock = self.lock
             self.cards[i].threaded = True
         store_release32(&self.stopping, 0)
-        self.thread = threading.Thread(target=self._run, name="e1000-device", daemon=True)
+        pinned = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._run, args=(pinned,), name="e1000-device", daemon=True)
         self.thread.start()
+        error = pinned.get()
+        if error is not None:
+            self.stop()
+            raise error
 
     def stop(self):
         """Give the engines back to the threads that access the registers; harmless when not running."""
@@ -74,16 +80,23 @@ cdef class DeviceThread:
             self.cards[i].threaded = False
             self.cards[i].lock = NULL
 
-    def _run(self):
-        if self.cpu is not None:
-            os.sched_setaffinity(0, {self.cpu})
+    def _run(self, pinned):
+        """Pin this thread, tell `start` how that went, and run the engines."""
+        try:
+            if self.cpu is not None:
+                os.sched_setaffinity(0, {self.cpu})
+        except Exception as error:
+            pinned.put(error)
+            return
+        pinned.put(None)
         with nogil:
             self.loop()
 
     cdef void loop(self) noexcept nogil:
-        cdef uint32_t i, _round
+        cdef uint32_t i, _round, stopping = 0
         cdef uint64_t before
-        while not load_acquire32(&self.stopping):
+        while not stopping:
+            stopping = load_acquire32(&self.stopping)   # and one round more: for doorbells rung before stop was called
             before = self.heads()
             while exchange32(self.lock, 1):
                 cpu_relax()
