@@ -52,7 +52,7 @@ cdef void crc32_frame(const Frame* pieces, int n, uint8_t* fcs) noexcept nogil:
     memcpy(fcs, &crc, 4)
 
 
-def crc32(const uint8_t[::1] data, uint32_t value=0):
+def crc32(const uint8_t[::1] data not None, uint32_t value=0):
     """CRC-32 of `data`, going on from `value`; equals zlib.crc32."""
     if data.shape[0] == 0:
         return value

@@ -11,8 +11,16 @@ import errno
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from fastring.burst cimport FRAME_MORE, NO_BUFFER, Burst, BurstSink
+from fastring.burst cimport FRAME_MORE, NO_BUFFER, NO_IOVA, Burst, BurstSink, Frame
 from fastring.clock cimport Clock
+
+
+cdef inline void foreign(Frame* frame, int64_t time) noexcept nogil:
+    """Make a card's Frame one of a Burst: the card fills in data, len and flags alone, and the bytes stay its own."""
+    frame.iova = NO_IOVA
+    frame.buffer = NO_BUFFER
+    frame.time = time
+    frame.wire_len = frame.queue = 0
 
 
 cdef class Wire:
@@ -33,7 +41,7 @@ cdef class Wire:
             burst = Burst(n)
             memcpy(burst.frames, frames, n * sizeof(Frame))
             for i in range(n):
-                burst.frames[i].buffer = NO_BUFFER      # a view: the frames stay the card's
+                foreign(&burst.frames[i], 0)
             burst.count = n
             self.transmit_burst(burst)
         except BaseException as error:                  # an engine cannot raise: kept for whoever runs it
@@ -149,8 +157,7 @@ cdef class SinkWire(Wire):
             stop = start
             while stop < n and stop - start < <int>self.burst.capacity:
                 self.burst.frames[stop - start] = frames[stop]
-                self.burst.frames[stop - start].time = now
-                self.burst.frames[stop - start].buffer = NO_BUFFER
+                foreign(&self.burst.frames[stop - start], now)
                 stop += 1
             while stop < n and stop > start + 1 and self.burst.frames[stop - start - 1].flags & FRAME_MORE:
                 stop -= 1                           # a packet stays whole
@@ -162,4 +169,6 @@ cdef class SinkWire(Wire):
         return n
 
     def close(self):
-        self.sink.close()
+        """Close the sink, if it is one that can be closed."""
+        if hasattr(self.sink, "close"):
+            self.sink.close()

@@ -24,6 +24,7 @@ class HostMemory:
 
 @disjoint_base
 class Bus:
+    def __init__(self, *, memory: HostMemory | None = None) -> None: ...
     @property
     def memory(self) -> HostMemory: ...
     @property

@@ -47,7 +47,11 @@ cdef class HostMemory:
 
 
 cdef class Bus:
-    """One card as its driver sees it. `memory`: where the card does DMA. `irq`: its interrupt line."""
+    """One card as its driver sees it. `memory`: where the card does DMA (a HostMemory of its own by default). `irq`: its line."""
+
+    def __init__(self, *, HostMemory memory=None):
+        self.memory = HostMemory() if memory is None else memory
+        self.irq = IrqLine()
 
     cdef uint32_t read32(self, uint32_t offset) noexcept nogil:
         with gil:

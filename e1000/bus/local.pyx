@@ -3,15 +3,13 @@
 from libc.stdint cimport uint32_t
 
 from e1000.bus.base cimport HostMemory
-from fastring.irq cimport IrqLine
 
 
 cdef class LocalBus(Bus):
     """Plug `device` into `memory` (a HostMemory of its own by default). Raises OSError EBUSY if it is on a bus already."""
 
     def __init__(self, E1000Device device not None, *, HostMemory memory=None):
-        self.memory = HostMemory() if memory is None else memory
-        self.irq = IrqLine()
+        super().__init__(memory=memory)
         device.connect(self.memory.addresses, self.irq)
         self.device = device
 
