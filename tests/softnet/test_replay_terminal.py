@@ -13,6 +13,7 @@ import time
 import pytest
 
 COMMAND = [sys.executable, "-m", "softnet.cli"]
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 
 def test_piped_there_is_nothing_but_the_result(data, process):
@@ -117,7 +118,7 @@ def test_a_reader_that_has_gone_is_no_error(arguments, data, process):
     read, write = os.pipe()
     os.close(read)
     command = [*COMMAND, *arguments.replace("{}", str(data / "arp.pcap")).split()]
-    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, env=BUFFERED)
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -126,7 +127,7 @@ def test_a_reader_that_has_gone_is_no_error(arguments, data, process):
 def test_a_full_standard_output_is_told(arguments, data):
     command = [*COMMAND, *arguments.replace("{}", str(data / "arp.pcap")).split()]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=BUFFERED)
     assert (done.returncode, done.stderr) == (2, "fastring: standard output: No space left on device\n")
 
 

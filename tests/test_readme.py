@@ -1,0 +1,57 @@
+"""What README.md shows is what happens: its commands are run and its Python is executed."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def commands():
+    for block in blocks("console"):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            yield command, output
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "tests").symlink_to(ROOT / "tests")
+    return folder
+
+
+@pytest.mark.parametrize(("command", "output"), list(commands()), ids=lambda text: text.partition("\n")[0][:60])
+def test_a_command_prints_what_the_readme_says(folder, command, output):
+    program, *arguments = shlex.split(command)
+    assert program == "fastring"
+    done = subprocess.run(
+        [sys.executable, "-m", "softnet.cli", *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", output)
+
+
+def test_the_library_example_runs_and_is_short(folder):
+    (example,) = blocks("python")
+    assert len(example.splitlines()) <= 15
+    done = subprocess.run([sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "1 packet: hello, card!"
+
+
+@pytest.mark.parametrize("target", re.findall(r"^    make ([a-z]+)", README, re.MULTILINE))
+def test_a_make_target_the_readme_names_is_there(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
+def test_a_link_leads_somewhere(link):
+    assert (ROOT / link).exists()
