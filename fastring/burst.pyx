@@ -223,8 +223,9 @@ cdef class RepeatSource(BurstSource):
             while self.packets.frames[end - 1].flags & FRAME_MORE:
                 end += 1
             if n + end - self.next > most:
-                if n == 0:
-                    return -1                   # not even one packet fits: `error` says so
+                self.failed = n == 0            # not even one packet fits
+                if self.failed:
+                    return -1
                 break
             memcpy(&burst.frames[n], &self.packets.frames[self.next], (end - self.next) * sizeof(Frame))
             n += end - self.next
@@ -235,8 +236,10 @@ cdef class RepeatSource(BurstSource):
 
     @property
     def error(self):
-        """Why `fill` failed: a packet in more pieces than the burst to fill has Frames."""
-        return ValueError("a packet to repeat has more pieces than the burst it should go into holds")
+        """Why `fill` failed, or None."""
+        if self.failed:
+            return ValueError("a packet to repeat has more pieces than the burst it should go into holds")
+        return None
 
 
 cdef class CountingSink(BurstSink):

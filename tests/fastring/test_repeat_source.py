@@ -87,3 +87,11 @@ def test_nothing_to_repeat_is_refused():
 def test_a_count_that_is_none_is_refused(count):
     with pytest.raises(OverflowError):
         RepeatSource(Burst.from_packets(PACKETS), packets=count)
+
+
+def test_a_packet_of_more_pieces_than_the_burst_holds_is_an_error_and_no_end(two_cards):
+    near, _ = two_cards
+    source = RepeatSource(in_pieces(3), packets=2)
+    with pytest.raises(ValueError, match="more pieces"):
+        near.transmitter(burst_size=2).play(source)
+    assert source.left == 2
