@@ -5,7 +5,8 @@ from libc.string cimport memset
 
 from e1000.device.interrupt cimport raise_cause, read_icr, update_line
 from e1000.device.rx cimport empty_fifo, rx_tail_moved
-from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, RAR_ENTRIES, REG_WORDS, Card, stat_index
+from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, RAR_ENTRIES, REG_WORDS, Card
+from e1000.device.statistics cimport stat_index
 from e1000.device.tx cimport tx_run
 from e1000.regs cimport *
 from fastring.atomic cimport load_acquire32, load_relaxed32, store_release32

@@ -10,10 +10,11 @@ from libc.string cimport memcpy, memset
 from e1000.desc cimport RXD_ERROR_RXE, RXD_STAT_DD, RXD_STAT_EOP, RXD_STAT_IXSM, RXD_STAT_PIF, Desc
 from e1000.device.filter cimport ADDRESS_BITS, INEXACT, NOT_OURS, address_match
 from e1000.device.interrupt cimport raise_cause
-from e1000.device.state cimport (DROP_RX_DISABLED, DROP_RX_DMA, DROP_RX_FILTERED, DROP_RX_MISSED, DROP_RX_OVERSIZE,
-                                 DROP_RX_RUNT, Card, ring_count, size_class, stat_index)
-from e1000.regs cimport (BPRC, CRC_LENGTH, GORCL, GPRC, ICR_RXDMT0, ICR_RXO, ICR_RXT0, MAX_FRAME, MAX_STANDARD_FRAME,
-                         MIN_FRAME, MPC, MPRC, PRC64, RCTL_EN, RCTL_LPE, RCTL_RDMTS_SHIFT, RCTL_SECRC, RNBC, ROC, RUC, TORL, TPR)
+from e1000.device.state cimport (DROP_RX_DISABLED, DROP_RX_DMA, DROP_RX_FILTERED, DROP_RX_MISSED, DROP_RX_OVERSIZE, DROP_RX_RUNT, Card,
+                                 ring_count)
+from e1000.device.statistics cimport count_arrivals, count_good, count_received_kind, stat_index
+from e1000.regs cimport (CRC_LENGTH, ICR_RXDMT0, ICR_RXO, ICR_RXT0, MAX_FRAME, MAX_STANDARD_FRAME, MIN_FRAME, MPC, RCTL_EN, RCTL_LPE,
+                         RCTL_RDMTS_SHIFT, RCTL_SECRC, RNBC, ROC, RUC)
 from fastring.atomic cimport load_acquire32, load_relaxed64, store_release32, store_release64
 from fastring.burst cimport FRAME_MORE, Frame, copy_frame
 from fastring.crc cimport crc32_frame
@@ -87,7 +88,7 @@ cdef int receive_plain(Card* card, Ring* ring, Frame* frames, int n) noexcept no
         # The data before DD: pairs with the driver's acquire of DD.
         store_release64(&desc.word, length | RXD_STAT_EOP | passed_status(match))
         octets += length + CRC_LENGTH
-        count_kind(card, destination, length + CRC_LENGTH)
+        count_received_kind(card, destination, length + CRC_LENGTH)
         head += 1
         if head == count:
             head = 0
@@ -113,29 +114,6 @@ cdef int receive_any(Card* card, Ring* ring, Frame* frames, int n, bint may_refu
     if admit(card, &frame):
         place(card, ring, &frame)
     return frame.count
-
-
-cdef inline void count_arrivals(Card* card, uint32_t packets, uint64_t octets) noexcept nogil:
-    """Statistics of all that arrives, octets with CRC."""
-    card.stat[stat_index(TPR)] += packets
-    card.stat[stat_index(TORL)] += octets
-
-
-cdef inline void count_good(Card* card, uint32_t packets, uint64_t octets) noexcept nogil:
-    """Statistics of good frames."""
-    card.stat[stat_index(GPRC)] += packets
-    card.stat[stat_index(GORCL)] += octets
-
-
-cdef inline void count_kind(Card* card, uint64_t destination, uint32_t length) noexcept nogil:
-    """Statistics of one good frame by its length with CRC, and by its destination."""
-    cdef uint64_t* stat = card.stat
-    stat[stat_index(PRC64) + size_class(length)] += 1
-    if destination & 1:
-        if destination == ADDRESS_BITS:
-            stat[stat_index(BPRC)] += 1
-        else:
-            stat[stat_index(MPRC)] += 1
 
 
 cdef inline void look_at(Arrival* frame, Frame* pieces, int n) noexcept nogil:
@@ -308,7 +286,7 @@ cdef void store(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
         store_release64(&ring.desc[ring.head].word, part | status | (0 if left else RXD_STAT_EOP))
         advance(ring)
     count_good(card, 1, frame.length + CRC_LENGTH)
-    count_kind(card, frame.destination, frame.length + CRC_LENGTH)
+    count_received_kind(card, frame.destination, frame.length + CRC_LENGTH)
 
 
 cdef void copy_pieces(uint8_t* target, Cursor* cursor, uint32_t part) noexcept nogil:

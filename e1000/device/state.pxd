@@ -65,21 +65,3 @@ ctypedef struct Card:
 cdef inline uint32_t ring_count(uint32_t length) noexcept nogil:
     """Descriptors in a ring of `length` bytes."""
     return length >> 4
-
-
-cdef inline uint32_t stat_index(uint32_t offset) noexcept nogil:
-    """Slot of the statistic at a register offset."""
-    return (offset - 0x4000) >> 2
-
-
-cdef extern from *:
-    int count_leading_zeros "__builtin_clz"(unsigned int value) nogil
-
-
-cdef inline uint32_t size_class(uint32_t length) noexcept nogil:
-    """0 to 5: which of PRC64..PRC1522 (PTC64..PTC1522) counts a frame of `length` bytes with CRC (§13.7.18)."""
-    cdef uint32_t size
-    if length <= 64:
-        return 0
-    size = 26 - count_leading_zeros(length)     # each class but the first begins at a power of two
-    return size if size < 5 else 5

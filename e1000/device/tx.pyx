@@ -13,9 +13,9 @@ from libc.string cimport memcpy, memset
 from e1000.desc cimport (TXD_CMD_DEXT, TXD_CMD_EOP, TXD_CMD_RPS, TXD_CMD_RS, TXD_DATA_LENGTH, TXD_DTYP_DATA,
                          TXD_DTYP_MASK, TXD_LEGACY_LENGTH, TXD_STA_DD, Desc)
 from e1000.device.interrupt cimport raise_cause
-from e1000.device.state cimport (Card, DROP_TX_DMA, DROP_TX_EMPTY, DROP_TX_OVERSIZE, ring_count, size_class, stat_index)
-from e1000.regs cimport (BPTC, CRC_LENGTH, GOTCL, GPTC, ICR_TXDW, ICR_TXQE, MAX_FRAME, MIN_FRAME, MPTC, PTC64, TCTL_EN,
-                         TCTL_PSP, TOTL, TPT)
+from e1000.device.state cimport Card, DROP_TX_DMA, DROP_TX_EMPTY, DROP_TX_OVERSIZE, ring_count
+from e1000.device.statistics cimport count_padding, count_sent, count_sent_kind
+from e1000.regs cimport BPTC, CRC_LENGTH, ICR_TXDW, ICR_TXQE, MAX_FRAME, MIN_FRAME, MPTC, TCTL_EN, TCTL_PSP
 from fastring.atomic cimport load_acquire32, load_relaxed64, store_release32, store_release64
 from fastring.burst cimport FRAME_MORE, Frame
 from fastring.memory cimport Region, hinted_region, translate, within
@@ -124,7 +124,7 @@ cdef uint32_t send_plain(Card* card, Desc* ring, uint32_t count, uint32_t tail, 
     for i in range(done):
         frame = &batch.frames[i]
         octets += frame.len + CRC_LENGTH
-        count_kind(card, frame.len + CRC_LENGTH, group_address(frame))
+        count_sent_kind(card, frame.len + CRC_LENGTH, group_address(frame))
         causes |= report(&ring[head], batch.words[i])
         head = head + 1 if head + 1 != count else 0
     count_sent(card, done, octets)
@@ -254,28 +254,6 @@ cdef inline uint32_t transmit(Card* card, Frame* frames, uint32_t n) noexcept no
     return (<Wire>card.wire).transmit(frames, n)
 
 
-cdef inline void count_sent(Card* card, uint32_t packets, uint64_t octets) noexcept nogil:
-    """Statistics of packets sent, octets with CRC."""
-    cdef uint64_t* stat = card.stat
-    stat[stat_index(GPTC)] += packets
-    stat[stat_index(TPT)] += packets
-    stat[stat_index(GOTCL)] += octets
-    stat[stat_index(TOTL)] += octets
-
-
-cdef inline void count_kind(Card* card, uint32_t length, uint32_t group) noexcept nogil:
-    """Statistics of one packet by its length with CRC, and by its destination."""
-    card.stat[stat_index(PTC64) + size_class(length)] += 1
-    if group:
-        card.stat[stat_index(group)] += 1
-
-
-cdef inline void count_padding(Card* card, uint32_t padding) noexcept nogil:
-    if padding:
-        card.tx_padded += 1
-        card.tx_pad_bytes += padding
-
-
 cdef uint32_t send(Card* card, Batch* batch) noexcept nogil:
     """Hand the batch to the wire; count what it took. Returns how many descriptors are done with."""
     cdef uint32_t taken = 0, i, done = 0, packets = 0
@@ -291,7 +269,7 @@ cdef uint32_t send(Card* card, Batch* batch) noexcept nogil:
         if packet.length:
             packets += 1
             octets += packet.length + CRC_LENGTH
-            count_kind(card, packet.length + CRC_LENGTH, packet.group)
+            count_sent_kind(card, packet.length + CRC_LENGTH, packet.group)
             count_padding(card, packet.padding)
         elif packet.trouble >= 0:
             card.drops[packet.trouble] += 1     # only now: while the wire is full it is gathered again and again
@@ -373,7 +351,7 @@ cdef uint32_t send_long(Card* card, Desc* ring, uint32_t count, uint32_t tail, B
         if transmit(card, frame, 1) == 0:
             return 0
         count_sent(card, 1, total + CRC_LENGTH)
-        count_kind(card, total + CRC_LENGTH, group_address(frame))
+        count_sent_kind(card, total + CRC_LENGTH, group_address(frame))
         count_padding(card, pad)
     head = card.tdh
     for _i in range(descs):
