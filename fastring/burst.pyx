@@ -31,6 +31,7 @@ cdef class Burst:
         The burst keeps the buffer; the packets must not change while a card has them. Raises IndexError outside it.
         """
         cdef const uint8_t[::1] view = buffer
+        offsets, lengths = list(offsets), list(lengths)
         cdef Burst burst = Burst(max(len(offsets), 1))
         cdef uint64_t offset, length, size = view.shape[0]
         cdef uint32_t i
@@ -205,9 +206,16 @@ cdef class RepeatSource(BurstSource):
     """The packets of one burst over and over, `packets` in all: the simplest generator (pktgen's clone_skb)."""
 
     def __init__(self, Burst burst not None, *, uint64_t packets):
+        cdef uint32_t i
         if burst.count == 0:
             raise ValueError("there is nothing to repeat in an empty burst")
-        self.packets = burst
+        self.packets = Burst(burst.count)       # a copy: the burst may be cleared and used again
+        for i in range(burst.count):
+            if burst.frames[i].buffer != NO_BUFFER:
+                raise ValueError("a pool's packets cannot be repeated: their buffers go back to the pool")
+        memcpy(self.packets.frames, burst.frames, burst.count * sizeof(Frame))
+        self.packets.count = burst.count
+        self.packets.keepalive = burst.keepalive
         self.plain = burst.packet_count() == burst.count
         self.left = packets
 

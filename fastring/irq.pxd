@@ -8,6 +8,8 @@ cdef class IrqLine:
     cdef uint32_t level             # written by the device, read by the CPU: atomic
     cdef readonly uint64_t raised   # low-to-high changes
     cdef readonly uint64_t handled  # times the handler ran
+    cdef uint32_t ran_in_vain       # times since the line was last down
+    cdef readonly bint nobody_cared # shut off: its handler never quiets the device
     cdef irq_handler handler
     cdef void* context
     cdef object owner               # keeps context alive
@@ -15,4 +17,5 @@ cdef class IrqLine:
     cdef void set_level(self, bint level) noexcept nogil                # device side
     cdef bint service(self) noexcept nogil                              # CPU side: run the handler while the line is up, once
     cdef void request(self, irq_handler handler, void* context, object owner)    # request_irq
+    cdef void shut_off(self) noexcept nogil
     cdef void release(self)                                             # free_irq

@@ -8,19 +8,31 @@ import errno
 
 from fastring.atomic cimport load_acquire32, store_release32
 
+cdef enum:
+    STORM = 100_000                 # runs of a handler in vain
+
 
 cdef class IrqLine:
     """One line. The device's thread alone sets the level; the CPU's thread alone services, requests and releases."""
 
     cdef void set_level(self, bint level) noexcept nogil:
         """Drive the line; device thread only. Publishes what the device wrote before (pairs with the acquire in service)."""
-        if level and not self.level:
+        if not level:
+            self.ran_in_vain = 0
+        elif not self.level:
             self.raised += 1
         store_release32(&self.level, level)
 
     cdef bint service(self) noexcept nogil:
-        """Run the handler once if the line is up; return whether it ran. CPU thread only."""
-        if self.handler == NULL or not load_acquire32(&self.level):
+        """Run the handler once if the line is up; return whether it ran. CPU thread only.
+
+        After 100,000 runs without the line going down it is shut off, as the kernel does it ("nobody cared"); request_irq opens it again.
+        """
+        if self.handler == NULL or self.nobody_cared or not load_acquire32(&self.level):
+            return False
+        self.ran_in_vain += 1
+        if self.ran_in_vain > STORM:
+            self.shut_off()
             return False
         self.handled += 1
         self.handler(self.context)
@@ -30,7 +42,14 @@ cdef class IrqLine:
         """Set the handler, replacing any other; `owner` keeps context alive until release."""
         self.owner = owner
         self.context = context
+        self.ran_in_vain = 0
+        self.nobody_cared = False
         self.handler = handler
+
+    cdef void shut_off(self) noexcept nogil:
+        self.nobody_cared = True
+        with gil:
+            self.error = OSError(errno.EIO, f"nobody cared: the interrupt line stayed up through {STORM:,} runs of its handler, and is shut off")
 
     cdef void release(self):
         """Forget the handler."""
@@ -70,6 +89,11 @@ cdef class IrqLine:
         if error is not None:
             raise error
         return ran
+
+    @property
+    def requested(self):
+        """Whether it has a handler."""
+        return self.handler != NULL
 
     @property
     def asserted(self):

@@ -368,6 +368,11 @@ cdef class Softirq:
         return done
 
     @property
+    def in_softirq(self):
+        """Whether the caller runs inside a run of it, on this thread: a sink, a poll, a handler."""
+        return bool(self._inside())
+
+    @property
     def work_pending(self):
         """Whether a run would do something: a line is up, or a NAPI is scheduled."""
         return bool(self.pending())

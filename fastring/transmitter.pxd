@@ -24,8 +24,9 @@ cdef class Transmitter:
     cdef uint32_t position          # in it
     cdef readonly uint64_t packets, bytes       # accepted by the driver
     cdef readonly uint64_t oversize             # too long for the MTU: dropped here
+    cdef int refusal                # errno of a target that takes nothing more
 
     cdef uint32_t sendable(self, Burst burst, uint32_t start, uint32_t most, Tally* tally) noexcept nogil
     cdef uint32_t skip_oversize(self, Burst burst, uint32_t start) noexcept nogil
-    cdef bint push(self, Burst burst, uint32_t* position) noexcept nogil
+    cdef int push(self, Burst burst, uint32_t* position) noexcept nogil
     cdef int play_rounds(self, BurstSource source, uint32_t rounds) noexcept nogil

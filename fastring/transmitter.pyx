@@ -7,6 +7,8 @@ On a VirtualClock that `replays`, each packet is sent at its own time: the wall 
 on the way fire, and what arrives is polled before the next packet leaves.
 """
 
+import errno
+import os
 import time
 
 from cython cimport final
@@ -22,6 +24,7 @@ cdef enum:                          # what play_rounds found
     ENDED = 0
     GOING = 1
     IDLE = 2
+    REFUSED = -2
 
 
 cdef Tally tally_of(const Frame* frames, int n) noexcept nogil:
@@ -77,11 +80,14 @@ cdef class Transmitter:
             start += 1
         return start + 1
 
-    cdef bint push(self, Burst burst, uint32_t* position) noexcept nogil:
-        """Send on from `position`, once; run the softirq. Returns whether anything moved."""
+    cdef int push(self, Burst burst, uint32_t* position) noexcept nogil:
+        """Send on from `position`, once; run the softirq. Returns whether anything moved: 1, 0, or REFUSED."""
         cdef uint32_t start = position[0], end
         cdef Tally tally
-        cdef int taken = 0
+        cdef int taken = self.target.refusal()
+        if taken < 0:
+            self.refusal = -taken
+            return REFUSED
         if not self.queue.stopped():
             end = self.sendable(burst, start, burst.count if self.stepped is None else 1, &tally)
             if end == start and start < burst.count:
@@ -102,7 +108,7 @@ cdef class Transmitter:
 
     cdef int play_rounds(self, BurstSource source, uint32_t rounds) noexcept nogil:
         cdef uint32_t idle = 0
-        cdef int got
+        cdef int got, moved
         while rounds:
             if self.position >= self.burst.count:
                 rounds -= 1
@@ -111,7 +117,10 @@ cdef class Transmitter:
                 got = source.fill(self.burst, self.burst.capacity)
                 if got <= 0:
                     return FAILED if got < 0 else ENDED
-            if self.push(self.burst, &self.position):
+            moved = self.push(self.burst, &self.position)
+            if moved == REFUSED:
+                return REFUSED
+            if moved:
                 idle = 0
             else:
                 idle += 1
@@ -134,6 +143,8 @@ cdef class Transmitter:
                 state = self.play_rounds(source, rounds)
             if state == FAILED:
                 raise source.error if source.error is not None else RuntimeError(f"{source!r} failed and does not say why")
+            if state == REFUSED:
+                raise self._refused()
             if state != IDLE:
                 return state == GOING
             if self.packets != sent or deadline is None:
@@ -145,17 +156,25 @@ cdef class Transmitter:
         """Send one burst; return how many packets the driver took. Raises TimeoutError as `play` does; the rest is not sent."""
         cdef uint32_t position = 0, idle
         cdef uint64_t before = self.packets
-        cdef bint moved
+        cdef int moved = 0
         deadline = time.monotonic() + patience
         while position < burst.count:
             with nogil:
                 idle = 0
-                while position < burst.count and idle < IDLE_ROUNDS:
+                while position < burst.count and idle < IDLE_ROUNDS and moved != REFUSED:
                     moved = self.push(burst, &position)
                     idle = 0 if moved else idle + 1
+            if moved == REFUSED:
+                raise self._refused()
             if idle and time.monotonic() > deadline:
                 raise TimeoutError(f"the transmit queue made no progress for {patience:g} s: {self.queue!r}")
         return self.packets - before
+
+    def _refused(self):
+        """What a driver's -errno means, to raise."""
+        if self.refusal == errno.EDEADLK:
+            return OSError(self.refusal, "a device cannot transmit from inside its own transmission: its wire called back")
+        return OSError(self.refusal, f"the device this sender was made for takes no packets: {os.strerror(self.refusal)}")
 
     def __repr__(self):
         return f"<Transmitter: {self.packets} packets, {self.bytes} bytes sent, {self.oversize} too long>"

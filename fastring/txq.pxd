@@ -48,5 +48,7 @@ cdef class TxQueue:
 
 
 cdef class XmitTarget:
-    """A driver's burst transmit. Returns how many Frames it took, always whole packets; 0 with the queue awake is BUSY."""
+    # Returns how many Frames it took, always whole packets; 0 with the queue awake is BUSY; or what `refusal` returns.
     cdef int xmit_burst(self, Frame* frames, int n) noexcept nogil
+    # 0, or -errno: why it takes nothing, whatever the queue says.
+    cdef int refusal(self) noexcept nogil

@@ -311,8 +311,12 @@ cdef uint32_t _ask_free(void* context) noexcept nogil:
 
 
 cdef class XmitTarget:
-    """A driver's burst transmit. Subclass in Cython and override `xmit_burst`."""
+    """A driver's burst transmit. Subclass in Cython and override `xmit_burst`, and `refusal` where there can be one."""
 
     cdef int xmit_burst(self, Frame* frames, int n) noexcept nogil:
-        """Take Frames of whole packets; return how many, 0 when stopped or busy."""
+        """Take Frames of whole packets; return how many, 0 when stopped or busy, -errno when it takes none at all."""
+        return 0
+
+    cdef int refusal(self) noexcept nogil:
+        """0, or -errno: why it takes nothing, whatever the queue says."""
         return 0

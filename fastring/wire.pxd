@@ -1,5 +1,7 @@
 """Wire: where a card's frames go and come from, by bursts."""
 
+from libc.stdint cimport uint64_t
+
 from fastring.burst cimport Frame
 
 # Takes frames off the wire. Returns how many Frames it took, whole packets only. `may_refuse`: it may take fewer when it has
@@ -15,6 +17,7 @@ cdef class Wire:
     cdef void* context
     cdef object owner               # keeps context alive
     cdef public object error        # what a Python wire raised last
+    cdef readonly uint64_t lost     # packets that ended here: no card attached, or transmit_burst raised
     # Called by the attached card
     cdef int transmit(self, Frame* frames, int n) noexcept nogil
     cdef int _transmit_python(self, Frame* frames, int n) noexcept

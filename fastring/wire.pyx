@@ -8,7 +8,7 @@ Thread role: everything here runs on the thread of the card's engines.
 
 import errno
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
 from fastring.burst cimport FRAME_MORE, NO_BUFFER, NO_IOVA, Burst, BurstSink, Frame
@@ -23,6 +23,14 @@ cdef inline void foreign(Frame* frame, int64_t time) noexcept nogil:
     frame.wire_len = frame.queue = 0
 
 
+cdef uint32_t packets_in(const Frame* frames, int n) noexcept nogil:
+    cdef int i
+    cdef uint32_t packets = 0
+    for i in range(n):
+        packets += not frames[i].flags & FRAME_MORE
+    return packets
+
+
 cdef class Wire:
     """One end of a wire. Subclass in Cython and override `transmit`, or in Python and override `transmit_burst`.
 
@@ -35,8 +43,9 @@ cdef class Wire:
             return self._transmit_python(frames, n)
 
     cdef int _transmit_python(self, Frame* frames, int n) noexcept:
-        cdef Burst burst
+        cdef Burst burst = None
         cdef int i
+        kept = self                                     # the card may be unplugged meanwhile
         try:
             burst = Burst(n)
             memcpy(burst.frames, frames, n * sizeof(Frame))
@@ -45,7 +54,10 @@ cdef class Wire:
             burst.count = n
             self.transmit_burst(burst)
         except BaseException as error:                  # an engine cannot raise: kept for whoever runs it
-            self.error = error
+            kept.error = error
+            self.lost += packets_in(frames, n)
+        if burst is not None:
+            burst.count = 0                             # what it showed is the card's again
         return n
 
     def transmit_burst(self, burst):
@@ -58,6 +70,7 @@ cdef class Wire:
     cdef int deliver(self, Frame* frames, int n, bint may_refuse) noexcept nogil:
         """Hand n Frames to the attached card; with no card there they are taken and lost. Returns how many it took."""
         if self.receive == NULL:
+            self.lost += packets_in(frames, n)
             return n
         return self.receive(self.context, frames, n, may_refuse)
 
@@ -65,7 +78,8 @@ cdef class Wire:
         """Let the packets of `burst` arrive at the attached card, which drops and counts what it has no room for."""
         if self.receive == NULL:
             raise OSError(errno.ENOLINK, f"no card is attached to this {type(self).__name__}")
-        self.deliver(burst.frames, burst.count, False)
+        with nogil:                     # the card's thread may hold its lock and wait for the GIL
+            self.deliver(burst.frames, burst.count, False)
 
     cdef void attach(self, receive_handler receive, room_handler room, void* context, object owner) except *:
         if self.receive != NULL:
@@ -105,8 +119,8 @@ cdef class NullWire(Wire):
 
     cdef int transmit(self, Frame* frames, int n) noexcept nogil:
         cdef int i
+        self.packets += packets_in(frames, n)
         for i in range(n):
-            self.packets += not frames[i].flags & FRAME_MORE
             self.bytes += frames[i].len
         return n
 
@@ -115,10 +129,13 @@ cdef class PairEnd(Wire):
     """One end of a cable between two cards; `pair` makes both."""
 
     cdef int transmit(self, Frame* frames, int n) noexcept nogil:
+        if self.peer is None:                           # not made by `pair`
+            self.lost += packets_in(frames, n)
+            return n
         return self.peer.deliver(frames, n, self.lossless)
 
     cdef void receiver_has_room(self) noexcept nogil:
-        if self.peer.room != NULL:
+        if self.peer is not None and self.peer.room != NULL:
             self.peer.room(self.peer.context)
 
     def capabilities(self):
@@ -152,7 +169,11 @@ cdef class SinkWire(Wire):
 
     cdef int transmit(self, Frame* frames, int n) noexcept nogil:
         cdef int start = 0, stop
-        cdef int64_t now = self.clock.realtime()
+        cdef int64_t now
+        if self.burst is None:                          # never initialised
+            self.lost += packets_in(frames, n)
+            return n
+        now = self.clock.realtime()
         while start < n:
             stop = start
             while stop < n and stop - start < <int>self.burst.capacity:

@@ -3,6 +3,9 @@
 A bus in Cython overrides read32 and write32; a bus in Python overrides `read` and `write`.
 """
 
+import errno
+
+
 cdef class HostMemory:
     """The memory of one host: an Arena for what drivers allocate, and the bus addresses at which its devices reach it.
 
@@ -31,8 +34,10 @@ cdef class HostMemory:
         self.addresses.unmap(iova)
 
     def close(self):
-        """Unmap the arena and give its memory back; again is harmless. The devices on it must be closed or stopped."""
+        """Unmap the arena and give its memory back; again is harmless. Raises OSError EBUSY while a device is open on it."""
         if self.arena.address:
+            if self.arena._exports > 1:         # the mapping's own, and each pool's
+                raise OSError(errno.EBUSY, "a device is open on this memory: stop it first")
             self.addresses.unmap(self.iova)
             self.arena.close()
 

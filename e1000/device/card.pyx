@@ -5,17 +5,20 @@ import errno
 from libc.stdlib cimport calloc, free
 
 from e1000.device.interrupt cimport update_line
+from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.mmio cimport card_reset, mmio_read, mmio_write, register_peek, set_link
 from e1000.device.rx cimport rx_receive
-from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, Card
+from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, Card, DeviceLock
 from e1000.device.tx cimport tx_run
 from e1000.regs cimport CTRL, CTRL_SLU, MAX_FRAME, RDT, TDT
-from fastring.atomic cimport cpu_relax, exchange32, store_release32
+from fastring.atomic cimport store_release32
+from fastring.burst cimport Frame
 from fastring.memory cimport IovaMap
 
 from e1000 import regmap
 
-DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_runt", "rx_oversize", "rx_missed", "rx_dma", "tx_dma", "tx_empty", "tx_oversize")
+DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_runt", "rx_oversize", "rx_missed", "rx_dma", "tx_dma", "tx_empty", "tx_oversize",
+              "tx_no_cable")
 
 
 def parse_mac(mac):
@@ -39,9 +42,12 @@ cdef void tx_room(void* card) noexcept nogil:
         tx_run(<Card*>card)
 
 
-cdef inline void lock(uint32_t* word) noexcept nogil:
-    while exchange32(word, 1):
-        cpu_relax()
+cdef int receive(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil:
+    """The wire's receive_handler, from whichever thread."""
+    cdef DeviceLock* lock = lock_card(<Card*>context)
+    cdef int taken = rx_receive(context, frames, n, may_refuse)
+    unlock_card(lock)
+    return taken
 
 
 cdef class E1000Device:
@@ -77,49 +83,61 @@ cdef class E1000Device:
         """Plug a cable in. Raises OSError EBUSY if there is one, or the wire has a card already."""
         if self.wire is not None:
             raise OSError(errno.EBUSY, f"{self!r} is plugged into {self.wire!r} already")
-        wire.attach(rx_receive, tx_room, self.card, self)
+        wire.attach(receive, tx_room, self.card, self)
         self.wire = wire
-        self.card.wire = <void*>wire
-        set_link(self.card, self.card.regs[CTRL >> 2] & CTRL_SLU)
+        self.set_wire(<void*>wire, self.card.regs[CTRL >> 2] & CTRL_SLU)
 
     def unplug(self):
         """Pull the cable; harmless without one."""
         if self.wire is not None:
-            self.wire.detach()
-            self.card.wire = NULL
+            wire = self.wire            # alive until no engine uses it
+            self.set_wire(NULL, False)
+            wire.detach()
             self.wire = None
-            set_link(self.card, False)
+
+    cdef void set_wire(self, void* wire, bint link):
+        cdef DeviceLock* lock
+        with nogil:
+            lock = lock_card(self.card)
+            self.card.wire = wire
+            set_link(self.card, link)
+            unlock_card(lock)
 
     cdef void connect(self, AddressSpace memory, IrqLine irq) except *:
         """Used by a bus: the memory the card may reach, and its interrupt line; None, None takes them away."""
+        cdef DeviceLock* lock
+        cdef IovaMap* iovas = &NOWHERE if memory is None else &memory.iovas
+        cdef void* line = NULL if irq is None else <void*>irq
         if memory is not None and self.memory is not None:
             raise OSError(errno.EBUSY, f"{self!r} is on a bus already")
+        with nogil:
+            lock = lock_card(self.card)
+            if self.card.irq != NULL:
+                (<IrqLine>self.card.irq).set_level(False)
+            self.card.iovas = iovas
+            self.card.irq = line
+            self.card.generation += 1
+            update_line(self.card)
+            unlock_card(lock)
         self.memory = memory
         self.irq = irq
-        self.card.iovas = &NOWHERE if memory is None else &memory.iovas
-        self.card.irq = NULL if irq is None else <void*>irq
-        update_line(self.card)
 
     cdef uint32_t read32(self, uint32_t offset) noexcept nogil:
-        cdef uint32_t value
-        if not self.card.threaded:
-            return mmio_read(self.card, offset)
-        lock(self.card.lock)
-        value = mmio_read(self.card, offset)
-        store_release32(self.card.lock, 0)
+        cdef DeviceLock* lock = lock_card(self.card)
+        cdef uint32_t value = mmio_read(self.card, offset)
+        unlock_card(lock)
         return value
 
     cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil:
-        if not self.card.threaded:
-            mmio_write(self.card, offset, value)
-        elif offset == TDT:                                 # a doorbell is a store: the thread sees it
+        cdef DeviceLock* lock
+        if self.card.threaded and offset == TDT:            # a doorbell is a store: the thread sees it
             store_release32(&self.card.tdt, value & 0xFFFF)
-        elif offset == RDT:
+        elif self.card.threaded and offset == RDT:
             store_release32(&self.card.rdt, value & 0xFFFF)
         else:
-            lock(self.card.lock)
+            lock = lock_card(self.card)
             mmio_write(self.card, offset, value)
-            store_release32(self.card.lock, 0)
+            unlock_card(lock)
 
     def read(self, uint32_t offset):
         """Read the 32-bit register at a BAR0 offset, with its side effects."""

@@ -157,6 +157,7 @@ cdef void write_special(Card* card, uint32_t offset, uint32_t value) noexcept no
 
 cdef void write_ring(Card* card, uint32_t offset, uint32_t value) noexcept nogil:
     """Ring bases, lengths and heads."""
+    card.generation += 1
     if offset == TDBAL:
         card.tdba = (card.tdba & 0xFFFFFFFF00000000ull) | value
     elif offset == TDBAH:
@@ -228,6 +229,7 @@ cdef void card_reset(Card* card) noexcept nogil:
     cdef uint32_t i
     for i in range(REG_WORDS):
         card.regs[i] = RESET[i]
+    card.generation += 1
     memset(card.stat, 0, sizeof(card.stat))
     card.tdba = card.rdba = 0
     card.tdlen = card.rdlen = 0

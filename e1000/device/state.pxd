@@ -21,7 +21,13 @@ cdef enum:                          # frames that reached the card and went nowh
     DROP_TX_DMA
     DROP_TX_EMPTY                   # a packet of no bytes
     DROP_TX_OVERSIZE                # longer than the packet buffer can ever send
+    DROP_TX_NO_CABLE                # sent with nothing plugged in
     DROP_REASONS
+
+ctypedef struct DeviceLock:         # see lock.pxd
+    uint64_t owner                  # pthread_self of its holder: atomic
+    uint32_t held                   # atomic
+    uint32_t depth
 
 ctypedef struct Card:
     # Transmit engine. tdt may be written by the driver's thread: atomic.
@@ -46,9 +52,10 @@ ctypedef struct Card:
     uint32_t icr, ims
     void* irq                       # a fastring.irq.IrqLine, held by the E1000Device
 
-    # Threads: set when a DeviceThread runs the engines, and then register accesses take the lock
+    # Threads: set when a DeviceThread runs the engines, and then whoever touches the card takes the lock
     bint threaded
-    uint32_t* lock
+    DeviceLock* lock
+    uint32_t generation             # changes when ring or memory are taken away: an engine that called out looks
 
     uint64_t stat[STATS]
     uint64_t drops[DROP_REASONS]

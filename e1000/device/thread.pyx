@@ -12,10 +12,11 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from e1000.device.card cimport E1000Device
+from e1000.device.lock cimport acquire, release
 from e1000.device.rx cimport rx_tail_moved
-from e1000.device.state cimport Card
+from e1000.device.state cimport Card, DeviceLock
 from e1000.device.tx cimport tx_run
-from fastring.atomic cimport cpu_relax, exchange32, load_acquire32, load_relaxed32, store_release32
+from fastring.atomic cimport cpu_relax, load_acquire32, load_relaxed32, store_release32
 
 cdef enum:
     MOST_CARDS = 16
@@ -28,7 +29,7 @@ cdef class DeviceThread:
     cdef list devices
     cdef Card* cards[MOST_CARDS]
     cdef uint32_t count
-    cdef uint32_t* lock             # a cache line of its own
+    cdef DeviceLock* lock           # a cache line of its own
     cdef uint32_t stopping
     cdef object cpu
     cdef object thread
@@ -37,7 +38,7 @@ cdef class DeviceThread:
         self.devices = list(devices)
         if not 0 < len(self.devices) <= MOST_CARDS:
             raise ValueError(f"a DeviceThread runs 1 to {MOST_CARDS} devices, not {len(self.devices)}")
-        self.lock = <uint32_t*>calloc(1, 128)
+        self.lock = <DeviceLock*>calloc(1, 128)
         if self.lock == NULL:
             raise MemoryError()
         for i, device in enumerate(self.devices):
@@ -98,12 +99,11 @@ cdef class DeviceThread:
         while not stopping:
             stopping = load_acquire32(&self.stopping)   # and one round more: for doorbells rung before stop was called
             before = self.heads()
-            while exchange32(self.lock, 1):
-                cpu_relax()
+            acquire(self.lock)
             for i in range(self.count):
                 rx_tail_moved(self.cards[i])
                 tx_run(self.cards[i])
-            store_release32(self.lock, 0)
+            release(self.lock)
             if self.heads() == before:
                 for _round in range(PAUSE):      # idle: leave the lock and the memory bus to the others
                     cpu_relax()

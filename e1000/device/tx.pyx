@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 from e1000.desc cimport (TXD_CMD_DEXT, TXD_CMD_EOP, TXD_CMD_RPS, TXD_CMD_RS, TXD_DATA_LENGTH, TXD_DTYP_DATA,
                          TXD_DTYP_MASK, TXD_LEGACY_LENGTH, TXD_STA_DD, Desc)
 from e1000.device.interrupt cimport raise_cause
-from e1000.device.state cimport Card, DROP_TX_DMA, DROP_TX_EMPTY, DROP_TX_OVERSIZE, ring_count
+from e1000.device.state cimport Card, DROP_TX_DMA, DROP_TX_EMPTY, DROP_TX_NO_CABLE, DROP_TX_OVERSIZE, ring_count
 from e1000.device.statistics cimport count_padding, count_sent, count_sent_kind
 from e1000.regs cimport BPTC, CRC_LENGTH, ICR_TXDW, ICR_TXQE, MAX_FRAME, MIN_FRAME, MPTC, TCTL_EN, TCTL_PSP
 from fastring.atomic cimport load_acquire32, load_relaxed64, store_release32, store_release64
@@ -24,6 +24,7 @@ from fastring.wire cimport Wire
 cdef enum:
     BATCH = 64                      # descriptors gathered before the wire is called
     SHORTEST = MIN_FRAME - CRC_LENGTH
+    RING_GONE = -1
 
 # Padding of short packets; on the wire as a piece of its own, so that host memory is only ever read.
 cdef uint8_t ZEROES[64]
@@ -97,6 +98,7 @@ cdef uint32_t send_plain(Card* card, Desc* ring, uint32_t count, uint32_t tail, 
     cdef uint64_t word, octets = 0
     cdef uint8_t* data
     cdef Frame* frame = batch.frames
+    cdef int taken
     if left > BATCH:
         left = BATCH
     while head != tail and n < left:
@@ -119,7 +121,10 @@ cdef uint32_t send_plain(Card* card, Desc* ring, uint32_t count, uint32_t tail, 
     batch.descs = n
     if n == 0:
         return 0
-    done = transmit(card, batch.frames, n)
+    taken = transmit(card, batch.frames, n)
+    if taken == RING_GONE:
+        return 0
+    done = taken
     head = card.tdh
     for i in range(done):
         frame = &batch.frames[i]
@@ -247,23 +252,34 @@ cdef uint32_t multicast_kind(const Frame* frame) noexcept nogil:
     return MPTC
 
 
-cdef inline uint32_t transmit(Card* card, Frame* frames, uint32_t n) noexcept nogil:
-    """Hand Frames to the wire. Without one they leave and nobody hears them."""
+cdef int transmit(Card* card, Frame* frames, uint32_t n) noexcept nogil:
+    """Hand Frames to the wire; returns how many it took. Without one they leave and nobody hears them.
+
+    RING_GONE: a wire in Python reset the card, moved its ring or took its memory away, and neither may be touched any more.
+    """
+    cdef uint32_t i, generation = card.generation
+    cdef int taken
     if card.wire == NULL:
+        for i in range(n):
+            card.drops[DROP_TX_NO_CABLE] += not frames[i].flags & FRAME_MORE
         return n
-    return (<Wire>card.wire).transmit(frames, n)
+    taken = (<Wire>card.wire).transmit(frames, n)
+    return taken if card.generation == generation else RING_GONE
 
 
 cdef uint32_t send(Card* card, Batch* batch) noexcept nogil:
     """Hand the batch to the wire; count what it took. Returns how many descriptors are done with."""
-    cdef uint32_t taken = 0, i, done = 0, packets = 0
+    cdef uint32_t i, done = 0, packets = 0
     cdef uint64_t octets = 0
     cdef Packet* packet
+    cdef int taken = 0
     if batch.frame_count:
         taken = transmit(card, batch.frames, batch.frame_count)
+        if taken == RING_GONE:
+            return 0
     for i in range(batch.packet_count):
         packet = &batch.packets[i]
-        if packet.frame_end > taken:
+        if packet.frame_end > <uint32_t>taken:
             break
         done = packet.desc_end
         if packet.length:
@@ -348,7 +364,7 @@ cdef uint32_t send_long(Card* card, Desc* ring, uint32_t count, uint32_t tail, B
         frame.data = card.tx_long
         frame.len = total
         frame.flags = 0
-        if transmit(card, frame, 1) == 0:
+        if transmit(card, frame, 1) <= 0:
             return 0
         count_sent(card, 1, total + CRC_LENGTH)
         count_sent_kind(card, total + CRC_LENGTH, group_address(frame))

@@ -84,7 +84,7 @@ class E1000Adapter:
             self.stack.softirq.add_irq(self.bus.irq)
             undo.callback(self.stack.softirq.remove_irq, self.bus.irq)
             self.napi.enable()
-            undo.callback(self.napi.disable)
+            undo.callback(self._stop_polling)
             undo.callback(self._quiesce)
             self._start(device)
             self._undo = undo.pop_all()
@@ -92,7 +92,12 @@ class E1000Adapter:
         return self.tx
 
     def stop(self, device: NetDevice) -> None:
-        """ndo_stop: units off, interrupts off, polling off, card reset, rings freed: open, undone backwards."""
+        """ndo_stop: units off, interrupts off, polling off, card reset, rings freed: open, undone backwards.
+
+        Raises TimeoutError, with the device still open, when a poll on another thread does not end: nothing may be freed under it.
+        After any other error it is closed all the same.
+        """
+        self._stop_polling()
         self._undo.close()
 
     def get_stats64(self, device: NetDevice, stats: Stats64) -> None:
@@ -147,6 +152,10 @@ class E1000Adapter:
         self.bus.write(regs.RCTL, self.bus.read(regs.RCTL) | regs.RCTL_EN)
         self.rx.fill()
         self.bus.write(regs.IMS, IMS_ENABLE_MASK)
+
+    def _stop_polling(self) -> None:
+        if not self.napi.disabled:
+            self.napi.disable()
 
     def _quiesce(self) -> None:
         """Both units off, every interrupt masked."""
@@ -212,8 +221,10 @@ def probe(
 ) -> NetDevice:
     """Find the card on `bus` and make its net_device, not yet registered.
 
-    Raises OSError: EIO if there is no working card, EINVAL for a ring size or an MTU the card does not have.
+    Raises OSError: EIO if there is no working card, EBUSY if a driver has it open, EINVAL for a ring size or an MTU it does not have.
     """
+    if bus.irq.requested:
+        raise OSError(errno.EBUSY, f"{bus!r}: a driver has this card open")
     adapter = E1000Adapter(
         bus, stack, tx_descriptors=tx_descriptors, rx_descriptors=rx_descriptors, rs_every=rs_every, weight=weight
     )

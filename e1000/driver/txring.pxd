@@ -32,8 +32,10 @@ cdef class TxRing(XmitTarget):
     cdef uint32_t chunk_tail        # clean's own
     cdef readonly uint32_t rs_every
     cdef readonly bint running
+    cdef bint transmitting          # inside xmit_burst
     cdef readonly uint64_t packets, bytes, busy, dropped, bounced, aborted
 
     cdef uint32_t unused(self) noexcept nogil
+    cdef int put_burst(self, Frame* frames, int n) noexcept nogil
     cdef void publish(self, uint32_t use, uint32_t bytes) noexcept nogil
     cdef uint32_t clean(self) noexcept nogil

@@ -17,6 +17,9 @@ from fastring.burst cimport FRAME_MORE, NO_BUFFER, NO_IOVA, Frame
 from fastring.clock cimport Clock
 from fastring.txq cimport TxQueue, XmitTarget
 
+cdef extern from "<errno.h>":
+    int EDEADLK, ENETDOWN
+
 cdef enum:
     MAX_SKB_FRAGS = 17
     STOP = MAX_SKB_FRAGS + 1        # with less room than the largest packet needs, the queue stops
@@ -134,17 +137,33 @@ cdef class TxRing(XmitTarget):
         return clean - use - 1 + (0 if clean > use else self.count)
 
     cdef int xmit_burst(self, Frame* frames, int n) noexcept nogil:
-        """Take packets as long as there is room for the largest. Returns Frames taken; 0 with the queue awake is BUSY.
+        """Take packets as long as there is room for the largest. Returns Frames taken; 0 with the queue awake is BUSY;
+        -ENETDOWN after close, -EDEADLK from inside itself, by way of a wire in Python.
 
         A Frame with a bus address must stay as it is until completed; others are copied. Xmit thread, queue's lock held.
         """
+        cdef int taken = self.refusal()
+        if taken < 0:
+            return taken
+        self.transmitting = True
+        taken = self.put_burst(frames, n)
+        self.transmitting = False
+        return taken
+
+    cdef int refusal(self) noexcept nogil:
+        if not self.running:
+            return -ENETDOWN
+        return -EDEADLK if self.transmitting else 0
+
+    cdef int put_burst(self, Frame* frames, int n) noexcept nogil:
+        """Write descriptors, and hand them over."""
         cdef uint32_t use = self.next_to_use, room = self.unused(), last = use
         cdef Chunk chunk
         cdef uint64_t total_bytes = 0
         cdef int i = 0, pieces
         chunk.packets = chunk.bytes = 0
-        if not self.running or room < STOP:
-            self.busy += 1                      # flow control is broken, or the device is down: the packets stay the caller's
+        if room < STOP:
+            self.busy += 1                      # flow control is broken: the packets stay the caller's
             return 0
         while i < n and room >= STOP:
             pieces = put_plain(self, use, &frames[i], min(<uint32_t>(n - i), room - STOP + 1, self.rs_every - chunk.packets), &chunk)

@@ -144,6 +144,7 @@ class NetDevice:
         """Bring it up (dev_open); again is harmless. Raises OSError ENODEV if not registered, or the driver's error."""
         if not self.registered:
             raise OSError(errno.ENODEV, f"{self.name} is not registered")
+        self._check_context("opened")
         if not self.up:
             self.txq.down = False
             try:
@@ -156,10 +157,15 @@ class NetDevice:
     def stop(self) -> None:
         """Take it down (dev_close): nothing is transmitted, delivered or polled after it returns; again is harmless."""
         if self.up:
+            self._check_context("stopped")
             self.txq.down = True
             self.txq.stop()
-            self._xmit = None
-            self.ops.stop(self)
+            target, self._xmit = self._xmit, None
+            try:
+                self.ops.stop(self)
+            except TimeoutError:
+                self._xmit = target  # still up: a poll did not end
+                raise
 
     def unregister(self) -> None:
         """unregister_netdev: stop it if it is up, and forget it; again is harmless."""
@@ -183,7 +189,8 @@ class NetDevice:
     def xmit(self, burst: Burst) -> int:
         """Transmit the packets of a burst; return how many were accepted. Those too long for the MTU are dropped and counted.
 
-        While the queue is stopped the softirq runs. Raises OSError ENETDOWN, or TimeoutError when nothing moves for 5 s.
+        While the queue is stopped the softirq runs. Raises OSError ENETDOWN, OSError EDEADLK from inside this very device's
+        transmission (a wire's callback), or TimeoutError when nothing moves for 5 s.
         """
         sender = self.transmitter(burst_size=1)
         accepted = sender.send(burst)
@@ -197,10 +204,21 @@ class NetDevice:
         self.ops.get_stats64(self, stats)
         return stats
 
+    def _check_context(self, what: str) -> None:
+        """ndo_open and ndo_stop sleep: not from a sink, a poll or a handler, whose softirq they would wait for."""
+        if self.stack.softirq.in_softirq:
+            raise OSError(errno.EDEADLK, f"{self.name} cannot be {what} from inside the softirq: do it after Stack.run or xmit returns")
+
     def __enter__(self) -> NetDevice:
-        if not self.registered:
+        known = self.registered
+        if not known:
             self.register()
-        self.open()
+        try:
+            self.open()
+        except BaseException:
+            if not known:
+                self.unregister()
+            raise
         return self
 
     def __exit__(self, *exc: object) -> None:
