@@ -9,7 +9,7 @@ cdef class IrqLine:
     cdef readonly uint64_t raised   # low-to-high changes
     cdef readonly uint64_t handled  # times the handler ran
     cdef uint32_t ran_in_vain       # times since the line was last down
-    cdef readonly bint nobody_cared # shut off: its handler never quiets the device
+    cdef readonly bint nobody_cared     # shut off: its handler never quiets the device
     cdef irq_handler handler
     cdef void* context
     cdef object owner               # keeps context alive

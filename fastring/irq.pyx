@@ -49,7 +49,7 @@ cdef class IrqLine:
     cdef void shut_off(self) noexcept nogil:
         self.nobody_cared = True
         with gil:
-            self.error = OSError(errno.EIO, f"nobody cared: the interrupt line stayed up through {STORM:,} runs of its handler, and is shut off")
+            self.error = OSError(errno.EIO, f"nobody cared: the line stayed up through {STORM:,} runs of its handler, and is shut off")
 
     cdef void release(self):
         """Forget the handler."""
