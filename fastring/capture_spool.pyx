@@ -3,6 +3,8 @@
 Memory stays at a few chunks whatever the input; the disk is guarded by a limit and by a margin of free space.
 """
 
+import errno
+import fcntl
 import os
 import stat
 import tempfile
@@ -39,6 +41,23 @@ class Spool:
         while view:
             view = view[self.file.write(view):]
         self.size += len(data)
+
+
+def open_source(path):
+    """Open a capture for reading, locked against a CaptureWriter; return (filename, descriptor). Raises OSError (with filename)."""
+    filename = os.fsdecode(path)
+    fd = os.open(filename, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), filename)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            pass                # somebody writes it, or the file system has no locks: it can be read all the same
+    except BaseException:
+        os.close(fd)
+        raise
+    return filename, fd
 
 
 def open_mappable(filename, int fd, directory, limit):

@@ -1,6 +1,9 @@
 """Every capture of real traffic arrives whole, in order and byte for byte, whatever the clock, the wire and the format."""
 
 from pathlib import Path
+import os
+import re
+import threading
 
 import pytest
 from scapy.utils import rdpcap
@@ -96,3 +99,15 @@ def test_the_result_has_what_happened_on_the_way(data, replayed):
     assert result["polls"] > 0
     assert result["packets_per_poll"] > 1
     assert result["queue_stops"] == result["queue_wakes"]
+
+
+@pytest.mark.parametrize("clock", ["real", "virtual"])
+def test_a_capture_cut_short_by_another_process_ends_the_run_with_one_line(clock, data, process, tmp_path):
+    (tmp_path / "in.pcap").write_bytes((data / "mixed.pcap").read_bytes())
+    cutter = threading.Timer(1.5, os.truncate, (tmp_path / "in.pcap", 0))
+    cutter.start()
+    outcome = process("replay", "in.pcap", data / "arp.pcap", "--loop", 0, "--clock", clock, cwd=tmp_path)
+    cutter.join()
+    assert outcome.status == 1, outcome
+    assert re.fullmatch(r"fastring replay: in\.pcap: offset \d+: the file shrank while it was read [^\n]+\n", outcome.err)
+    assert "received" in outcome.out
