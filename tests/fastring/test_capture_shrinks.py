@@ -63,6 +63,11 @@ def test_lost_pages_are_told_even_if_the_file_has_its_size_again(path):
         Capture(path)
 
 
+def for_ever(step):
+    while True:
+        step()
+
+
 @pytest.mark.parametrize("walk", ["read", "next", "scan", "index"])
 def test_a_file_cut_short_in_the_middle_of_a_walk_is_an_error_and_no_crash(path, walk):
     whole = path.read_bytes()
@@ -74,8 +79,7 @@ def test_a_file_cut_short_in_the_middle_of_a_walk_is_an_error_and_no_crash(path,
             cutter = threading.Timer(delay, os.truncate, (path, 0))
             cutter.start()
             with pytest.raises(CaptureError, match="the file shrank while it was read"):
-                while True:
-                    walks[walk]()
+                for_ever(walks[walk])
             cutter.join()
 
 

@@ -1,9 +1,9 @@
 """Every capture of real traffic arrives whole, in order and byte for byte, whatever the clock, the wire and the format."""
 
-from pathlib import Path
 import os
 import re
 import threading
+from pathlib import Path
 
 import pytest
 from scapy.utils import rdpcap
