@@ -27,18 +27,15 @@ from fastring.capture_records cimport (
 )
 from fastring.capture_summary cimport CaptureSummary, IndexEntry, fill_index
 
-from fastring.capture_error import MODIFIED_PCAP, CaptureError, linktype_name, not_a_capture
+from fastring.capture_error import MODIFIED_PCAP, PCAP_MAGIC, SECTION_MAGIC, CaptureError, linktype_name, not_a_capture
 from fastring.capture_spool import SPOOL_LIMIT, open_mappable, open_source
 
 cdef enum:
     PCAP_HEADER = 24
     SLICE = 1 << 22             # records between two looks at pending signals
 
-PCAP_MAGIC = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}          # -> nanoseconds in a unit of the fraction
-SECTION_MAGIC = b"\n\r\r\n"
-
 cdef class Capture:
-    """A pcap or pcapng file, told apart by content; gzip of either, a FIFO or a device is spooled to a temporary file first.
+    """A pcap or pcapng file, told apart by content; gzip of either, a FIFO, a device or standard input (`-`) is spooled first.
 
     `linktypes`: the link types taken (numbers of LINKTYPE_*), None for any. `spool_limit`: most bytes to spool;
     `spool_directory`: where (default: the system's temporary directory).

@@ -7,6 +7,9 @@ CHUNK: int
 SPOOL_LIMIT: int
 FREE_MARGIN: int
 GZIP_MAGIC: bytes
+FIRST_RECORD: int
+
+def hopeless(head: bytes) -> bool: ...
 
 class Spool:
     filename: str
@@ -14,6 +17,8 @@ class Spool:
     directory: str
     file: IO[bytes]
     size: int
+    head: bytes
+    hopeless: bool
     def __init__(self, filename: str, directory: str | None, limit: int) -> None: ...
     def append(self, data: bytes) -> None: ...
 

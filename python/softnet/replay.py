@@ -161,7 +161,7 @@ class Replay:
     def _open(self, undo: ExitStack, path: str | os.PathLike[str]) -> Capture:
         """Open a capture, locked against being overwritten by what is received."""
         capture = undo.enter_context(Capture(path))
-        if capture.compressed and stat.S_ISREG(os.stat(path).st_mode):  # others hold a lock themselves
+        if capture.compressed and os.fspath(path) != "-" and stat.S_ISREG(os.stat(path).st_mode):  # others hold a lock themselves
             lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             undo.callback(os.close, lock)
             with suppress(OSError):  # written by somebody, or a file system without locks
