@@ -3,6 +3,9 @@
 from os import PathLike
 from typing import IO
 
+from fastring.capture_error import PCAP_MAGIC as PCAP_MAGIC
+from fastring.capture_error import SECTION_MAGIC as SECTION_MAGIC
+
 CHUNK: int
 SPOOL_LIMIT: int
 FREE_MARGIN: int
