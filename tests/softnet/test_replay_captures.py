@@ -3,6 +3,7 @@
 import os
 import re
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -103,10 +104,17 @@ def test_the_result_has_what_happened_on_the_way(data, replayed):
 
 @pytest.mark.parametrize("clock", ["real", "virtual"])
 def test_a_capture_cut_short_by_another_process_ends_the_run_with_one_line(clock, data, process, tmp_path):
-    (tmp_path / "in.pcap").write_bytes((data / "mixed.pcap").read_bytes())
-    cutter = threading.Timer(1.5, os.truncate, (tmp_path / "in.pcap", 0))
+    source, out = tmp_path / "in.pcap", tmp_path / "out.pcap"
+    source.write_bytes((data / "mixed.pcap").read_bytes())
+
+    def cut():
+        while not out.exists() or out.stat().st_size < 1 << 20:  # until it runs
+            time.sleep(0.01)
+        os.truncate(source, 0)
+
+    cutter = threading.Thread(target=cut, daemon=True)
     cutter.start()
-    outcome = process("replay", "in.pcap", data / "arp.pcap", "--loop", 0, "--clock", clock, cwd=tmp_path)
+    outcome = process("replay", "in.pcap", data / "arp.pcap", "--loop", 0, "--clock", clock, "--out", out, cwd=tmp_path)
     cutter.join()
     assert outcome.status == 1, outcome
     assert re.fullmatch(r"fastring replay: in\.pcap: offset \d+: the file shrank while it was read [^\n]+\n", outcome.err)
