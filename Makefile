@@ -20,7 +20,7 @@ export PYTHONSAFEPATH := 1
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: build  ## replay 10,000 real packets through both halves of the card and compare what arrived
+demo: build  ## replay 11,000 real packets through both halves of the card and compare what arrived
 	@mkdir -p build
 	.venv/bin/fastring replay tests/data/mixed.pcap --clock virtual --out build/demo.pcap
 	.venv/bin/fastring diff tests/data/mixed.pcap build/demo.pcap
@@ -112,7 +112,7 @@ quietly = mkdir -p build; $(1) > build/$(2).log 2>&1 || { cat build/$(2).log >&2
 remove_built = rm -rf build/lib.* build/temp.*; find fastring e1000 -name '*.pyx' | sed 's/\.pyx$$//' | while read -r module; do rm -f "$$module".c "$$module".*.so; done
 
 .venv/.ready: $(HOW_TO_BUILD)
-	@echo "make: setting up .venv and building fastring"
+	@echo "make: setting up .venv and building fastring, which takes one to two minutes"
 	$(call make_venv,.venv)
 	$(remove_built)
 	FASTRING_NO_COMPILE=1 .venv/bin/python $(PIP) install --no-build-isolation --editable '.[rich]'
@@ -129,7 +129,7 @@ remove_built = rm -rf build/lib.* build/temp.*; find fastring e1000 -name '*.pyx
 	touch $@
 
 .venv-debug/.ready .venv-sanitize/.ready: .venv-%/.ready: $(HOW_TO_BUILD)
-	@echo "make: setting up .venv-$* and building fastring in it"
+	@echo "make: setting up .venv-$* and building fastring in it, which takes a few minutes"
 	$(call make_venv,.venv-$*)
 	$(call install,.venv-$*,test)
 	rm -rf build/$* build/cython-$*

@@ -10,12 +10,11 @@ from typing_extensions import disjoint_base
 
 from fastring.burst import Burst, BurstSource
 from fastring.capture_error import MODIFIED_PCAP as MODIFIED_PCAP
+from fastring.capture_error import PCAP_MAGIC as PCAP_MAGIC
+from fastring.capture_error import SECTION_MAGIC as SECTION_MAGIC
 from fastring.capture_error import CaptureError as CaptureError
 from fastring.capture_spool import SPOOL_LIMIT as SPOOL_LIMIT
 from fastring.capture_summary import CaptureSummary
-
-PCAP_MAGIC: dict[int, int]
-SECTION_MAGIC: bytes
 
 @disjoint_base
 class Capture:

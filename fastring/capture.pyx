@@ -4,16 +4,13 @@ The file is mapped, never loaded: records are decoded where they lie and a Frame
 memory is read in constant memory and without a copy. There is no index to build; one is made only when asked for.
 
 A file that shrinks while it is mapped turns its last pages into SIGBUS, in whoever touches them. The reader looks at the
-file's size before each burst and each window, so it reports such a file instead of running into it; what it cannot prevent is a
-frame handed out a moment before. Captures being read are flock()ed shared, and CaptureWriter refuses to overwrite them.
+file's size before each burst and each window, and reports such a file; in what was handed out a moment before, zeroes stand for
+the lost bytes (sigbus.h). Captures being read are flock()ed shared, and CaptureWriter refuses to overwrite them.
 
 Prior art: libpcap (sf-pcap.c, sf-pcapng.c), whose arithmetic and tolerance this follows, and tcpreplay's preload.
 """
 
-import errno
-import fcntl
 import os
-import stat
 import struct
 
 from cpython.buffer cimport PyObject_GetBuffer
@@ -26,22 +23,19 @@ from libc.string cimport memset
 from fastring.burst cimport NO_BUFFER, NO_IOVA, Frame
 from fastring.capture_records cimport (
     AT_END, BROKEN_OFF, CAPTURED_FIRST, EITHER_FIRST, FAILED, GOT_EMPTY, GOT_FRAME, MAXIMUM_SNAPLEN, NO_MEMORY, NO_PROBLEM, ORIGINAL_FIRST,
-    next_record, rewind_reader, still_whole, whole_block,
+    next_record, rewind_reader, still_whole, unharmed, whole_block,
 )
 from fastring.capture_summary cimport CaptureSummary, IndexEntry, fill_index
 
-from fastring.capture_error import MODIFIED_PCAP, CaptureError, linktype_name, not_a_capture
-from fastring.capture_spool import SPOOL_LIMIT, open_mappable
+from fastring.capture_error import MODIFIED_PCAP, PCAP_MAGIC, SECTION_MAGIC, CaptureError, linktype_name, not_a_capture
+from fastring.capture_spool import SPOOL_LIMIT, open_mappable, open_source
 
 cdef enum:
     PCAP_HEADER = 24
     SLICE = 1 << 22             # records between two looks at pending signals
 
-PCAP_MAGIC = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}          # -> nanoseconds in a unit of the fraction
-SECTION_MAGIC = b"\n\r\r\n"
-
 cdef class Capture:
-    """A pcap or pcapng file, told apart by content; gzip of either, a FIFO or a device is spooled to a temporary file first.
+    """A pcap or pcapng file, told apart by content; gzip of either, a FIFO, a device or standard input (`-`) is spooled first.
 
     `linktypes`: the link types taken (numbers of LINKTYPE_*), None for any. `spool_limit`: most bytes to spool;
     `spool_directory`: where (default: the system's temporary directory).
@@ -52,17 +46,10 @@ cdef class Capture:
     """
 
     def __init__(self, path, *, linktypes=(1,), spool_directory=None, spool_limit=SPOOL_LIMIT):
-        self.filename = os.fsdecode(path)
         self.linktypes = None if linktypes is None else frozenset(linktypes)
         self._accept()
-        source = os.open(self.filename, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        self.filename, source = open_source(path)
         try:
-            if stat.S_ISDIR(os.fstat(source).st_mode):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.filename)
-            try:
-                fcntl.flock(source, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                pass                # somebody writes it, or the file system has no locks: it can be read all the same
             fd, self.compressed, self.cut_short = open_mappable(self.filename, source, spool_directory, spool_limit)
         finally:
             os.close(source)
@@ -97,6 +84,7 @@ cdef class Capture:
         self.start.base = self.mapping.base
         self.start.size = size
         self.start.fd = fd
+        self.start.shrunk = self.mapping.shrunk
         self.start.linktypes = self.accepted
 
     def _refusal(self, offset, reason):
@@ -202,6 +190,8 @@ cdef class Capture:
                 with nogil:
                     outcome = summary.tally(&reader, SLICE)
                 PyErr_CheckSignals()
+                if not still_whole(&reader):
+                    raise self._error(&reader)
                 if outcome == FAILED and reader.problem != BROKEN_OFF:
                     raise self._error(&reader)
                 if outcome == FAILED:
@@ -230,6 +220,8 @@ cdef class Capture:
         try:
             with nogil:
                 done = fill_index(&reader, <IndexEntry*>&raw[0], count)
+            if not still_whole(&reader):
+                raise self._error(&reader)
         finally:
             free(reader.interfaces)
         return table[:done]
@@ -291,6 +283,8 @@ cdef class CaptureCursor(BurstSource):
             if outcome == GOT_FRAME:
                 self.frames += 1
                 return GOT_FRAME
+            if not unharmed(&self.reader):          # zeroes look like an empty record, or damage
+                return FAILED
             if outcome == GOT_EMPTY:
                 self.empty += 1
                 continue
@@ -347,7 +341,10 @@ cdef class CaptureCursor(BurstSource):
             raise self.error
         if outcome == AT_END:
             raise StopIteration
-        return record.time, PyBytes_FromStringAndSize(<const char*>record.data, record.caplen)
+        packet = PyBytes_FromStringAndSize(<const char*>record.data, record.caplen)
+        if not unharmed(&self.reader):
+            raise self.error
+        return record.time, packet
 
     def rewind(self):
         """Back to the first frame of the first pass; counters start again."""

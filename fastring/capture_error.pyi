@@ -1,6 +1,8 @@
 """CaptureError: one line saying which file, where in it, what is wrong and what would be right; and the names it uses."""
 
 LINKTYPES: dict[int, str]
+PCAP_MAGIC: dict[int, int]
+SECTION_MAGIC: bytes
 MODIFIED_PCAP: dict[int, str]
 OTHER_FORMATS: tuple[tuple[bytes, str], ...]
 

@@ -25,6 +25,9 @@ OTHER_FORMATS = (
     (b"RTSS", "a Microsoft Network Monitor capture: convert it with `editcap -F pcap`"),
 )
 
+PCAP_MAGIC = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}          # -> nanoseconds in a unit of the fraction
+SECTION_MAGIC = b"\n\r\r\n"                              # of pcapng
+
 # Magic numbers that announce a pcap with other record headers.
 MODIFIED_PCAP = {
     0xA1B2CD34: "Kuznetzov's modified pcap",

@@ -14,9 +14,25 @@ cdef extern from "<sys/mman.h>" nogil:
     int PROT_READ, MAP_SHARED, MADV_SEQUENTIAL
     void* MAP_FAILED
 
+cdef extern from "fastring/sigbus.h" nogil:
+    """
+    static inline const uint32_t* fr_shrunk(const struct fr_guarded* guard) {
+        static const uint32_t never;
+        return guard ? &guard->shrunk : &never;
+    }
+    """
+    fr_guarded* guard_mapping "fr_guard"(const void* base, uint64_t size)
+    void unguard_mapping "fr_unguard"(fr_guarded* guard)
+    const uint32_t* fr_shrunk(const fr_guarded* guard)
+
 
 cdef class CaptureMapping:
-    """The mapped bytes of a capture file, read-only. Takes over the descriptor."""
+    """The mapped bytes of a capture file, read-only. Takes over the descriptor.
+
+    Bytes that the file loses meanwhile read as zeroes, and `shrunk` tells; this holds for 1024 mappings at a time, any further one
+    is a SIGBUS then. The handler is SIGBUS's in the whole process and leaves others' faults to the handler before it; one installed
+    later is in its way until the next mapping.
+    """
 
     def __cinit__(self, int fd, uint64_t size):
         self.fd = fd
@@ -25,10 +41,13 @@ cdef class CaptureMapping:
             raise OSError(errno.ENOMEM, f"cannot map {size} bytes")
         self.base = <const uint8_t*>base
         self.size = size
+        self.guard = guard_mapping(base, size)
+        self.shrunk = fr_shrunk(self.guard)
         madvise(base, size, MADV_SEQUENTIAL)
 
     def __dealloc__(self):
         if self.base != NULL:
+            unguard_mapping(self.guard)
             c_munmap(<void*>self.base, self.size)
         if self.fd >= 0:
             c_close(self.fd)

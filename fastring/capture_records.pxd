@@ -103,6 +103,7 @@ ctypedef struct RecordReader:
     uint64_t prefetched             # bytes below were asked for ahead of use
     uint64_t first_record
     int fd
+    const uint32_t* shrunk          # not 0: zeroes stand for bytes that the file lost
     bint swapped                    # pcapng: of the current section
     bint pcapng
     # pcap
@@ -135,6 +136,7 @@ cdef int more(RecordReader* r, uint64_t need) noexcept nogil
 cdef int begin_section(RecordReader* r) noexcept nogil
 cdef int other_block(RecordReader* r, uint32_t block, uint32_t total) noexcept nogil
 cdef bint still_whole(RecordReader* r) noexcept nogil
+cdef bint unharmed(RecordReader* r) noexcept nogil
 cdef void rewind_reader(RecordReader* r) noexcept nogil
 
 

@@ -6,6 +6,8 @@ Formats: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng; where they leave a
 
 from libc.stdlib cimport realloc
 
+from fastring.atomic cimport fence_full, load_relaxed32
+
 cdef extern from "<sys/mman.h>" nogil:
     int madvise(void* start, size_t length, int advice)
     int MADV_DONTNEED
@@ -42,13 +44,21 @@ cdef int fail(RecordReader* r, Problem problem, uint64_t offset, const char* rea
 
 
 cdef bint still_whole(RecordReader* r) noexcept nogil:
-    """False, and a problem noted, if the file is shorter now than when it was mapped: its lost pages would be a SIGBUS."""
+    """False, and a problem noted, if the file is shorter now than when it was mapped, or was since."""
     cdef stat_t now
-    if fstat(r.fd, &now) == 0 and <uint64_t>now.st_size >= r.size:
+    now.st_size = 0
+    fence_full()                    # the flag is read after what the reader read: a fault there has set it
+    if fstat(r.fd, &now) == 0 and <uint64_t>now.st_size >= r.size and load_relaxed32(r.shrunk) == 0:
         return True
-    fail(r, DAMAGED, r.offset, b"the file shrank from {0} to {1} bytes while it was read, and a capture being read must be left alone",
-         r.size, now.st_size)
+    fail(r, DAMAGED, r.offset, b"the file shrank while it was read ({0} bytes then, {1} now): frames read last may hold zeroes, "
+                               b"and a capture being read must be left alone", r.size, now.st_size)
     return False
+
+
+cdef bint unharmed(RecordReader* r) noexcept nogil:
+    """`still_whole` without a system call, for what was just read: False only if zeroes may have stood for it."""
+    fence_full()                    # as in still_whole
+    return load_relaxed32(r.shrunk) == 0 or still_whole(r)
 
 
 cdef int more(RecordReader* r, uint64_t need) noexcept nogil:

@@ -3,21 +3,42 @@
 Memory stays at a few chunks whatever the input; the disk is guarded by a limit and by a margin of free space.
 """
 
+import errno
+import fcntl
 import os
 import stat
+import struct
 import tempfile
 import zlib
 
-from fastring.capture_error import CaptureError
+from fastring.capture_records cimport MAXIMUM_SNAPLEN
+
+from fastring.capture_error import PCAP_MAGIC, SECTION_MAGIC, CaptureError
 
 CHUNK = 1 << 20
 SPOOL_LIMIT = 64 << 30          # bytes: the default for one capture
 FREE_MARGIN = 256 << 20         # bytes of the temporary directory's file system that are left alone
 GZIP_MAGIC = b"\x1f\x8b"
+FIRST_RECORD = 40               # bytes: a pcap's header and that of its first record
+
+
+def hopeless(head):
+    """Whether a file that begins with `head`, up to 40 bytes of it, can hold no record: what follows need not be spooled."""
+    if len(head) < 4:
+        return False
+    if head.startswith(SECTION_MAGIC):
+        return len(head) >= 12 and head[8:12] not in (b"\x4d\x3c\x2b\x1a", b"\x1a\x2b\x3c\x4d")
+    for order in "<>":
+        if struct.unpack_from(order + "I", head)[0] in PCAP_MAGIC:
+            return len(head) >= FIRST_RECORD and min(struct.unpack_from(order + "II", head, 32)) > MAXIMUM_SNAPLEN
+    return True
 
 
 class Spool:
-    """An unlinked temporary file being filled. Raises CaptureError past the limit or when the disk gets full."""
+    """An unlinked temporary file being filled. Raises CaptureError past the limit or when the disk gets full.
+
+    `hopeless`: what is there is no capture, whatever follows; whoever opens it says why.
+    """
 
     def __init__(self, filename, directory, limit):
         self.filename = filename
@@ -25,6 +46,8 @@ class Spool:
         self.directory = directory or tempfile.gettempdir()
         self.file = tempfile.TemporaryFile(dir=self.directory, buffering=0)
         self.size = 0
+        self.head = b""
+        self.hopeless = False
 
     def append(self, data):
         """Write `data` after what is there."""
@@ -34,20 +57,53 @@ class Spool:
         space = os.statvfs(self.directory)
         if space.f_bavail * space.f_frsize < FREE_MARGIN + len(data):
             raise CaptureError(self.filename, self.size, f"unpacking it would leave less than {FREE_MARGIN >> 20} MiB free in "
-                                                         f"{self.directory}; spool_directory= names another place")
+                                                         f"{self.directory}; TMPDIR (or spool_directory=) names another place")
         view = memoryview(data)
         while view:
             view = view[self.file.write(view):]
         self.size += len(data)
+        if len(self.head) < FIRST_RECORD:
+            self.head += data[:FIRST_RECORD - len(self.head)]
+            self.hopeless = hopeless(self.head)
+
+
+def open_source(path):
+    """Open a capture for reading, locked against a CaptureWriter; return (filename, descriptor). `-` is standard input.
+
+    Raises OSError (with filename), and ValueError where standard input is a terminal.
+    """
+    filename = os.fsdecode(path)
+    if filename == "-":
+        filename = "standard input"
+        if os.isatty(0):
+            raise ValueError("standard input is a terminal: pipe a capture in, or name a file")
+        try:
+            fd = os.dup(0)
+        except OSError as error:
+            error.filename = filename
+            raise
+    else:
+        fd = os.open(filename, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), filename)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            pass                # somebody writes it, or the file system has no locks: it can be read all the same
+    except BaseException:
+        os.close(fd)
+        raise
+    return filename, fd
 
 
 def open_mappable(filename, int fd, directory, limit):
     """Return (descriptor to map, gzip?, reason it breaks off or None) for the open file `fd`, which stays the caller's.
 
-    A regular file that is not gzip is returned as it is (the descriptor duplicated).
+    A regular file that is not gzip is returned as it is (the descriptor duplicated), unless somebody has read some of it.
     Raises CaptureError, and OSError (with filename) where reading fails.
     """
-    regular = stat.S_ISREG(os.fstat(fd).st_mode)
+    regular = stat.S_ISREG(os.fstat(fd).st_mode) and os.lseek(fd, 0, os.SEEK_CUR) == 0
     try:
         head = read_exactly(fd, len(GZIP_MAGIC))
         gzipped = head == GZIP_MAGIC
@@ -71,14 +127,17 @@ def read_exactly(int fd, size):
 
 
 def copy(int fd, head, spool):
-    """Spool all of a stream."""
-    while head:
+    """Spool all of a stream, or as much as shows that it is no capture."""
+    while head and not spool.hopeless:
         spool.append(head)
         head = os.read(fd, CHUNK)
 
 
 def gunzip(int fd, data, spool):
-    """Spool the decompressed members, one after the other; return why the last one breaks off, or None (RFC 1952)."""
+    """Spool the decompressed members, one after the other; return why the last one breaks off, or None (RFC 1952).
+
+    Ends early at what is no capture.
+    """
     inflate = zlib.decompressobj(wbits=31)
     between = False             # after a whole member
     while True:
@@ -88,6 +147,8 @@ def gunzip(int fd, data, spool):
             raise CaptureError(spool.filename, spool.size, f"damaged gzip data behind this offset ({error}), and `gzip -t` must accept "
                                                            "a compressed capture") from None
         spool.append(unpacked)
+        if spool.hopeless:
+            return None
         data = inflate.unconsumed_tail
         if inflate.eof:
             data = inflate.unused_data

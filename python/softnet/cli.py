@@ -14,17 +14,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from typing import NoReturn
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import Any, NoReturn
 
 from fastring.capture_error import printable
 
 OK, LOST, BAD, INTERRUPTED = 0, 1, 2, 128 + signal.SIGINT
 LIVE_INTERVAL = 0.1  # seconds
+MOST = (1 << 63) - 1  # a count on the command line
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with bad usage told in one line."""
+    """argparse, with bad usage told in one line and options spelled in full."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD, f"{self.prog}: {printable(message)}; see `{self.prog} --help`\n")
@@ -38,12 +42,15 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 
 def _count(text: str) -> int:
+    shown = repr(text if len(text) <= 20 else text[:19] + "…")
+    if text.isdecimal() and (len(text) > 4000 or int(text) > MOST):  # int() refuses more digits than that
+        raise argparse.ArgumentTypeError(f"{shown} is too much: it is a whole number of 0 to {MOST}")
     try:
         value = int(text)
     except ValueError:
         value = -1
-    if not 0 <= value < 1 << 63:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    if not 0 <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"{shown} is not a whole number of 0 or more")
     return value
 
 
@@ -86,7 +93,7 @@ def _add_replay(commands: argparse._SubParsersAction[_Parser]) -> None:
         "  130  interrupted (Ctrl-C); the result so far is printed",
         formatter_class=_Help,
     )
-    replay.add_argument("captures", nargs="+", metavar="CAPTURE", help="pcap or pcapng file, also gzipped")
+    replay.add_argument("captures", nargs="+", metavar="CAPTURE", help="pcap or pcapng file, also gzipped; - is standard input")
     replay.add_argument("--wire", default="pair", metavar="SPEC", help="what the card is plugged into, see below (default: %(default)s)")
     replay.add_argument("--out", metavar="FILE", help="write what arrives to a capture: pcapng if FILE ends in .pcapng, else pcap")
     replay.add_argument(
@@ -113,7 +120,7 @@ def _add_diff(commands: argparse._SubParsersAction[_Parser]) -> None:
         epilog="exit status:\n  0    they are the same\n  1    they differ\n  2    bad usage or bad input",
         formatter_class=_Help,
     )
-    diff.add_argument("first", metavar="A", help="pcap or pcapng file, also gzipped")
+    diff.add_argument("first", metavar="A", help="pcap or pcapng file, also gzipped; - is standard input")
     diff.add_argument("second", metavar="B", help="the one to compare it with")
     diff.add_argument("--times", action="store_true", help="compare time stamps, too, to the nanosecond")
     diff.add_argument("--padding", action="store_true", help="take a frame padded with zeroes to 60 bytes for the same")
@@ -154,10 +161,20 @@ def _live_line(total: int | None) -> Iterator[Callable[[int], None] | None]:
         yield show
 
 
+def _is_stdout(path: str | None) -> bool:
+    """Whether what is written to `path` goes where results are printed: /dev/stdout, or what it was redirected to."""
+    with suppress(OSError, ValueError):  # no such file, or no descriptor
+        if path:
+            there, stdout = os.stat(path), os.fstat(sys.stdout.fileno())
+            return os.path.samestat(there, stdout) and not os.path.samestat(there, os.stat(os.devnull))
+    return False
+
+
 def _replay(arguments: argparse.Namespace) -> tuple[int, str]:
     from softnet.replay import Replay
     from softnet.report import replay_text
 
+    beside = _is_stdout(arguments.out) or _is_stdout(arguments.wire.partition(":")[2])
     replay = Replay(
         arguments.captures,
         wire=arguments.wire,
@@ -174,6 +191,9 @@ def _replay(arguments: argparse.Namespace) -> tuple[int, str]:
     for problem in result.problems:
         _complain(arguments.prog, problem)
     text = json.dumps(result.as_dict()) if arguments.json else replay_text(result)
+    if beside:  # the capture has standard output for itself
+        print(text, file=sys.stderr)
+        text = ""
     if result.interrupted:
         return INTERRUPTED, text
     return LOST if result.lost or not result.complete or replay.broken_off else OK, text
@@ -189,7 +209,7 @@ def _diff(arguments: argparse.Namespace) -> tuple[int, str]:
 def _reason(error: Exception) -> str:
     """One line that says what, where and why."""
     if isinstance(error, OSError) and error.strerror:
-        place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        place = "" if error.filename is None else f"{os.fsdecode(error.filename) or repr('')}: "
         return place + error.strerror
     return str(error) or "out of memory"
 
@@ -210,7 +230,7 @@ def _run(argv: Sequence[str] | None) -> tuple[int, str]:
     except (OSError, ValueError, MemoryError) as error:
         _complain(prog, _reason(error))
         return BAD, ""
-    return status, text + "\n"
+    return status, text and text + "\n"
 
 
 def _print(text: str) -> bool:

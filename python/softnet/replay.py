@@ -15,7 +15,7 @@ from e1000.device import E1000Device
 from e1000.driver import probe
 from e1000.driver.control import MAX_MTU, MIN_MTU, E1000Adapter
 from e1000.driver.napi import E1000Napi
-from fastring.burst import CountingSink
+from fastring.burst import Burst, CountingSink
 from fastring.capture import Capture, CaptureCursor, CaptureError
 from fastring.capture_writer import CaptureWriter
 from fastring.clock import MonotonicClock, VirtualClock
@@ -146,6 +146,7 @@ class Replay:
                 self._fail(str(error))
                 self._count_drop("queue_stalled", self.read - self.sender.packets - self.sender.oversize)
             stack.run()
+            self._check_inputs()
             self.result.seconds = (self.clock.monotonic_ns() - started) / 1e9
             self._flush()
             self._account()
@@ -160,7 +161,7 @@ class Replay:
     def _open(self, undo: ExitStack, path: str | os.PathLike[str]) -> Capture:
         """Open a capture, locked against being overwritten by what is received."""
         capture = undo.enter_context(Capture(path))
-        if capture.compressed and stat.S_ISREG(os.stat(path).st_mode):  # others hold a lock themselves
+        if capture.compressed and os.fspath(path) != "-" and stat.S_ISREG(os.stat(path).st_mode):  # others hold a lock themselves
             lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             undo.callback(os.close, lock)
             with suppress(OSError):  # written by somebody, or a file system without locks
@@ -197,6 +198,7 @@ class Replay:
                         progress(self.read + cursor.frames)
             except CaptureError as error:
                 self._fail(str(error))
+                return  # it shrank: what was announced cannot be sent any more
             finally:
                 self.read += cursor.frames
                 self._count_drop("empty", cursor.empty)
@@ -220,6 +222,14 @@ class Replay:
     def _fail(self, problem: str) -> None:
         self.result.complete = False
         self.result.problems.append(problem)
+
+    def _check_inputs(self) -> None:
+        """Tell of a capture that shrank when its last frames had been handed out: some may have left as zeroes."""
+        for capture in self.captures if self.result.complete else ():
+            try:
+                capture.cursor(limit=0).read(Burst(1))
+            except CaptureError as error:
+                self._fail(str(error))
 
     def _count_drop(self, reason: str, frames: int) -> None:
         if frames:

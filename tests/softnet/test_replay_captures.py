@@ -1,5 +1,9 @@
 """Every capture of real traffic arrives whole, in order and byte for byte, whatever the clock, the wire and the format."""
 
+import os
+import re
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -96,3 +100,22 @@ def test_the_result_has_what_happened_on_the_way(data, replayed):
     assert result["polls"] > 0
     assert result["packets_per_poll"] > 1
     assert result["queue_stops"] == result["queue_wakes"]
+
+
+@pytest.mark.parametrize("clock", ["real", "virtual"])
+def test_a_capture_cut_short_by_another_process_ends_the_run_with_one_line(clock, data, process, tmp_path):
+    source, out = tmp_path / "in.pcap", tmp_path / "out.pcap"
+    source.write_bytes((data / "mixed.pcap").read_bytes())
+
+    def cut():
+        while not out.exists() or out.stat().st_size < 1 << 20:  # until it runs
+            time.sleep(0.01)
+        os.truncate(source, 0)
+
+    cutter = threading.Thread(target=cut, daemon=True)
+    cutter.start()
+    outcome = process("replay", "in.pcap", data / "arp.pcap", "--loop", 0, "--clock", clock, "--out", out, cwd=tmp_path)
+    cutter.join()
+    assert outcome.status == 1, outcome
+    assert re.fullmatch(r"fastring replay: in\.pcap: offset \d+: the file shrank while it was read [^\n]+\n", outcome.err)
+    assert "received" in outcome.out

@@ -4,6 +4,7 @@ import ctypes
 import gzip
 import os
 import re
+import resource
 import struct
 import subprocess
 import sys
@@ -184,7 +185,7 @@ def test_the_input_is_never_overwritten(source, link, option, refused, data, tmp
         ("replay arp.pcap --loop -1", "--loop: '-1' is not a whole number of 0 or more"),
         ("replay arp.pcap --loop 1.5", "'1.5' is not a whole number"),
         ("replay arp.pcap --limit many", "'many' is not a whole number"),
-        ("replay arp.pcap --limit 9223372036854775808", "is not a whole number"),
+        ("replay arp.pcap --limit 9223372036854775808", "a whole number of 0 to 9223372036854775807"),
         ("replay arp.pcap --limit", "--limit"),
         ("replay arp.pcap --clock sundial", "'sundial'"),
         ("replay arp.pcap --mtu 0", "the MTU is 46 to 16110, not 0"),
@@ -219,3 +220,59 @@ def test_bad_usage_leaves_no_file_and_touches_none(options, refused, data, tmp_p
 def test_an_output_for_a_wire_that_ends_there_is_refused(refused, data):
     said = refused("replay", data / "arp.pcap", "--wire", "null", "--out", "out.pcap")
     assert said == "nothing is received over the wire 'null', so there is nothing to write to 'out.pcap'"
+
+
+def test_a_name_of_nothing_is_shown(refused, data):
+    assert refused("replay", "") == "'': No such file or directory"
+    assert refused("diff", data / "arp.pcap", "") == "'': No such file or directory"
+    assert refused("replay", data / "arp.pcap", "--out", "") == "'': No such file or directory"
+
+
+@pytest.mark.parametrize("option", ["--limit", "--loop", "--mtu"])
+@pytest.mark.parametrize("number", ["9223372036854775808", "9" * 100, "9" * 5000])
+def test_a_number_too_large_is_told_with_its_range_and_in_short(number, option, refused):
+    said = refused("replay", "arp.pcap", option, number)
+    shown = number if len(number) <= 20 else "9" * 19 + "…"
+    assert f"'{shown}' is too much: it is a whole number of 0 to 9223372036854775807;" in said
+
+
+@pytest.mark.parametrize("arguments", ["replay arp.pcap --lim 3", "diff arp.pcap arp.pcap --time", "--vers"])
+def test_an_option_is_spelled_in_full(arguments, refused):
+    assert refused(*arguments.split())
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom"])
+def test_a_device_that_gives_no_capture_is_refused_at_once(device, refused, tmp_path):
+    said = refused("replay", device, env={**os.environ, "TMPDIR": str(tmp_path)}, preexec_fn=few_megabytes)
+    assert said.startswith(f"{device}: offset 0: ")
+
+
+def few_megabytes():
+    """In a child before its exec: no file gets larger."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
+
+
+@pytest.mark.parametrize("name", ["text", "binary", "caplen of 4 GB", "pcapng"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_is_no_capture_is_refused_before_the_rest_of_it_is_spooled(name, packed, refused, tmp_path):
+    content, offset, reason = BAD_FILES[name]
+    path = tmp_path / "bad.gz"
+    path.write_bytes(gzip.compress(content + bytes(64 << 20), 1))
+    said = refused("replay", path, preexec_fn=few_megabytes) if packed else refused(
+        "replay", "-", stdin=subprocess.Popen(["gunzip", "-c", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout,
+        preexec_fn=few_megabytes)
+    assert said.startswith(f"{path if packed else 'standard input'}: offset {offset}: ")
+    assert reason in said
+
+
+def test_standard_input_without_a_capture_is_refused(refused):
+    assert refused("replay", "-", stdin=subprocess.DEVNULL).startswith("standard input: offset 0: empty")
+
+
+def test_a_terminal_on_standard_input_is_refused(refused):
+    ours, theirs = os.openpty()
+    try:
+        assert refused("replay", "-", stdin=theirs) == "standard input is a terminal: pipe a capture in, or name a file"
+    finally:
+        os.close(ours)
+        os.close(theirs)
