@@ -61,6 +61,7 @@ cdef class BurstSink:
 cdef class RepeatSource(BurstSource):
     cdef Burst packets
     cdef bint plain                 # each of one Frame: copied by the run
+    cdef bint failed
     cdef uint32_t next              # Frame to go on with
     cdef readonly uint64_t left     # packets still to come
 

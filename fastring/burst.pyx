@@ -51,19 +51,29 @@ cdef class Burst:
     def from_packets(packets, *, times=None):
         """Make a burst of bytes-like packets (at least one byte each), optionally with their times in nanoseconds.
 
-        The packets are not copied: the burst keeps them, and they must not change while it lives.
+        A packet may be a list or tuple of pieces, each a Frame of its own (scatter-gather). The burst keeps copies of what can change.
+        Raises ValueError for an empty packet or piece, or when there are not as many times as packets.
         """
-        kept = [bytes(packet) for packet in packets]
+        kept = [[bytes(piece) for piece in (packet if isinstance(packet, (list, tuple)) else (packet,))] for packet in packets]
         if times is not None and len(times) != len(kept):
             raise ValueError(f"{len(kept)} packets but {len(times)} times")
-        cdef Burst burst = Burst(max(len(kept), 1))
-        cdef uint32_t i
-        for i, packet in enumerate(kept):
-            if not 0 < len(packet) <= 0xFFFFFFFF:
-                raise ValueError(f"packet {i} is empty")
-            burst.frames[i] = Frame(<uint8_t*>PyBytes_AsString(packet), NO_IOVA, 0 if times is None else times[i],
-                                    len(packet), NO_BUFFER, len(packet), 0, 0)
-        burst.count = len(kept)
+        cdef Burst burst = Burst(max(sum(map(len, kept)), 1))
+        cdef Frame* frame = burst.frames
+        for number, pieces in enumerate(kept):
+            length = sum(map(len, pieces))
+            if not all(pieces) or not 0 < length <= 0xFFFFFFFFu:
+                raise ValueError(f"packet {number} is empty, or has an empty piece")
+            frame.wire_len = length
+            for piece in pieces:
+                frame.data = <uint8_t*>PyBytes_AsString(piece)
+                frame.iova = NO_IOVA
+                frame.buffer = NO_BUFFER
+                frame.time = 0 if times is None else times[number]
+                frame.len = len(piece)
+                frame.flags = FRAME_MORE
+                frame += 1
+            (frame - 1).flags = 0
+        burst.count = frame - burst.frames
         burst.keepalive = kept
         return burst
 
@@ -223,8 +233,9 @@ cdef class RepeatSource(BurstSource):
             while self.packets.frames[end - 1].flags & FRAME_MORE:
                 end += 1
             if n + end - self.next > most:
-                if n == 0:
-                    return -1                   # not even one packet fits: `error` says so
+                self.failed = n == 0            # not even one packet fits
+                if self.failed:
+                    return -1
                 break
             memcpy(&burst.frames[n], &self.packets.frames[self.next], (end - self.next) * sizeof(Frame))
             n += end - self.next
@@ -235,8 +246,10 @@ cdef class RepeatSource(BurstSource):
 
     @property
     def error(self):
-        """Why `fill` failed: a packet in more pieces than the burst to fill has Frames."""
-        return ValueError("a packet to repeat has more pieces than the burst it should go into holds")
+        """Why `fill` failed, or None."""
+        if self.failed:
+            return ValueError("a packet to repeat has more pieces than the burst it should go into holds")
+        return None
 
 
 cdef class CountingSink(BurstSink):

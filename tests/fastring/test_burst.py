@@ -174,3 +174,15 @@ def test_packets_in_pieces_are_joined_and_counted_as_one(threads):
     sink = CountingSink()
     threads.carry(RepeatSource(burst, packets=3), sink, 2)      # the second packet does not fit behind the first
     assert (sink.packets, sink.bytes, sink.bursts) == (3, 16, 3)
+
+
+def test_a_packet_may_come_in_pieces():
+    burst = Burst.from_packets([b"one", [b"t", b"w", b"o"], (b"three",)], times=[1, 2, 3])
+    assert list(burst) == [b"one", b"two", b"three"]
+    assert (len(burst), burst.count, burst.lengths, burst.times) == (3, 5, [3, 3, 5], [1, 2, 3])
+
+
+@pytest.mark.parametrize("packet", [b"", [], [b""], [b"a", b""]])
+def test_a_packet_without_bytes_is_refused(packet):
+    with pytest.raises(ValueError, match="packet 1 is empty"):
+        Burst.from_packets([b"x", packet])

@@ -87,3 +87,11 @@ def test_nothing_to_repeat_is_refused():
 def test_a_count_that_is_none_is_refused(count):
     with pytest.raises(OverflowError):
         RepeatSource(Burst.from_packets(PACKETS), packets=count)
+
+
+def test_a_packet_of_more_pieces_than_the_burst_holds_is_an_error_and_no_end(played):
+    source = RepeatSource(Burst.from_packets([[b"a" * 20, b"b" * 20, b"c" * 20]]), packets=2)
+    with pytest.raises(ValueError, match="more pieces"):
+        played(source, burst_size=2)
+    assert source.left == 2
+    assert played(source, burst_size=3) == [b"a" * 20 + b"b" * 20 + b"c" * 20] * 2
