@@ -94,7 +94,7 @@ def test_a_lossless_wire_waits_for_descriptors_and_loses_nothing(cable):
     near.post_packets(*sent)
     assert near.read(regs.TDH) == 5
     got = far.take()
-    while len(got) < 50:
+    for _ in range(15):
         far.give(3)
         got += far.take()
     assert got == sent
@@ -207,7 +207,7 @@ def test_the_fifo_wraps_around_with_every_byte_in_place(make_card, strip):
             card.give(min(rng.randint(1, 12), (card.rx_head - 1 - card.rx_tail) % 64))
             got += card.take()
             assert (card.rx_head - head) % 64 <= 63
-    while len(got) < len(expected):
+    for _ in range(20):
         card.give((card.rx_head - 1 - card.rx_tail) % 64)
         got += card.take()
     assert missed > 0
