@@ -2,13 +2,13 @@
 
 import random
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
-from cards import RS, BareCard, RecordingSink, packet
+from cards import RS, RecordingSink, packet
 
 from e1000 import regs
 from fastring.burst import Burst, BurstSink, RepeatSource
-from fastring.wire import Wire
 
 FAR = bytes.fromhex("520000000002")
 DRV_XOFF, STACK_XOFF = 1, 2
@@ -158,36 +158,31 @@ def test_a_mapped_packet_that_is_mapped_no_more_is_lost_at_the_card(two_cards):
 # --- scatter-gather ---
 
 
-class Bridge(Wire):
-    """Sends what arrives on it, pieces as they are, on through a device."""
-
-    def __init__(self, two):
-        self.two = two
-        self.accepted = []
-
-    def transmit_burst(self, burst):
-        self.accepted.append(self.two.send(burst, run=False))
-
-
 @pytest.mark.parametrize("pieces", [1, 2, 17, 18, 19, 40])
-def test_a_packet_of_up_to_18_pieces_is_sent_and_of_more_dropped_and_counted(undo, two_cards, pieces):
+def test_a_packet_of_up_to_18_pieces_is_sent_and_of_more_dropped_and_counted(two_cards, pieces):
     two = two_cards()
-    bare = BareCard(undo, wire=Bridge(two))
-    bare.tx_ring(64)
     content = packet(1000, to=FAR)
-    address = bare.alloc(content)
     size = len(content) // pieces
-    starts = [size * i for i in range(pieces)]
-    ends = [*starts[1:], len(content)]
-    for _ in range(3):
-        bare.post(*(((address + a).to_bytes(8, "little") + (b - a | (b == len(content)) << 24).to_bytes(8, "little"))
-                    for a, b in zip(starts, ends, strict=True)))
-    two.stack.run()
-    assert bare.wire.error is None
-    assert bare.wire.accepted == [1, 1, 1]
-    assert two.sink.packets == ([content] * 3 if pieces <= 18 else [])
-    assert two.drops == ({} if pieces <= 18 else {"near_tx_dropped": 3})
-    assert two.near.ops.tx.bounced == (3 * pieces if pieces <= 18 else 0)
+    cut = [content[size * i : size * (i + 1) if i < pieces - 1 else None] for i in range(pieces)]
+    assert two.send([cut, packet(60, to=FAR), cut, cut]) == 4
+    fits = pieces <= 18
+    assert two.sink.packets == ([content, packet(60, to=FAR), content, content] if fits else [packet(60, to=FAR)])
+    assert two.drops == ({} if fits else {"near_tx_dropped": 3})
+    assert two.near.ops.tx.bounced == (3 * pieces * fits + 1)
+
+
+@pytest.mark.parametrize("size", [80, 256])
+def test_packets_in_pieces_keep_whole_and_in_order_around_the_ring(two_cards, size):
+    two = two_cards(tx_descriptors=size, rs_every=3)
+    rng = random.Random(6)
+    sent = []
+    for content in mixed(400):
+        edges = [0, *sorted(rng.sample(range(1, len(content)), rng.randint(0, 17))), len(content)]
+        sent.append([content[a:b] for a, b in pairwise(edges)])
+    two.send(sent)
+    assert two.sink.packets == mixed(400)
+    assert two.near.stats64.tx_bytes == sum(map(len, mixed(400)))
+    assert two.near.ops.tx.busy == 0
 
 
 # --- flow control ---

@@ -177,6 +177,60 @@ def test_nothing_a_host_does_reaches_outside_mapped_memory_or_outlives_a_reset(l
         box.close()
 
 
+# Buffers around the ends of a window, or in it: nearly every frame is stored, and the longer ones reach for the canary
+BUFFER = st.builds(
+    lambda window, offset: 0x10000 * (window + 1) + offset,
+    st.sampled_from([2, 2, 2, 3]),
+    st.one_of(st.integers(PAGE - 3000, PAGE), st.integers(PAGE - 130, PAGE), st.integers(-3000, 0), st.integers(-130, 64)),
+)
+RCTL = st.builds(
+    lambda size, strip: size | strip | regs.RCTL_LPE,
+    st.sampled_from([0, 1 << 16, 2 << 16, 3 << 16, 1 << 16 | regs.RCTL_BSEX, 3 << 16 | regs.RCTL_BSEX]),
+    st.sampled_from([0, regs.RCTL_SECRC]),
+)
+LENGTH = st.one_of(st.integers(60, 130), st.integers(60, 3000))
+
+
+@given(st.lists(BUFFER, min_size=64, max_size=64), st.lists(st.lists(LENGTH, min_size=1, max_size=6), max_size=8), RCTL)
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+def test_no_frame_is_stored_over_the_end_of_mapped_memory(buffers, bursts, rctl):
+    box = Sandbox(True)
+    try:
+        for slot, address in enumerate(buffers):
+            box.addresses.write(box.pages[1] + 16 * slot, address.to_bytes(8, "little") + bytes(8))
+        ring_up(box.cards[0], 64, 0, rctl)
+        box.cards[0].write(regs.RDT, 63)
+        for lengths in bursts:
+            act(box, ("inject", 0, lengths))
+        box.check()
+        stored = [box.addresses.read(box.pages[1] + 16 * slot + 8, 8) for slot in range(64)]
+        lost = sum(desc[5] != 0 for desc in stored)
+        assert box.cards[0].drops["rx_dma"] == lost
+        assert box.cards[0].read(regs.GPRC) + sum(box.cards[0].drops.values()) <= sum(map(len, bursts))
+        works_after_reset(box)
+    finally:
+        box.close()
+
+
+@given(st.lists(st.tuples(BUFFER, st.integers(0, 3000), st.sampled_from([EOP, EOP, 0])), min_size=63, max_size=63), st.booleans())
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+def test_no_packet_is_read_over_the_end_of_mapped_memory(descriptors, long):
+    wire = RecordingWire()
+    box = Sandbox(True)
+    try:
+        box.cards[0].unplug()
+        box.cards[0].plug(wire)
+        for slot, (address, length, cmd) in enumerate(descriptors):
+            word = (length | cmd) & ~(EOP if long else 0)
+            box.addresses.write(box.pages[0] + 16 * slot, address.to_bytes(8, "little") + word.to_bytes(8, "little"))
+        ring_up(box.cards[0], 64, 0, 0)
+        box.cards[0].write(regs.TDT, 63)
+        assert wire.error is None
+        assert not any(CANARY[:1] in sent for sent in wire.sent)
+    finally:
+        box.close()
+
+
 @given(st.lists(st.tuples(ADDRESS, WORD), min_size=256, max_size=256), st.integers(0, 255), st.integers(0, 2**32 - 1))
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 def test_a_ring_full_of_anything_is_gone_through_in_one_turn(descriptors, tail, rctl):

@@ -94,7 +94,7 @@ def test_a_lossless_wire_waits_for_descriptors_and_loses_nothing(cable):
     near.post_packets(*sent)
     assert near.read(regs.TDH) == 5
     got = far.take()
-    while len(got) < 50:
+    for _ in range(15):
         far.give(3)
         got += far.take()
     assert got == sent
@@ -115,17 +115,14 @@ def test_a_lossless_wire_waits_until_a_whole_chain_has_room(cable):
 
 @pytest.mark.parametrize("lossless", [True, False])
 def test_a_frame_that_needs_more_descriptors_than_the_ring_can_have_is_missed(cable, lossless):
-    near, far = cable(count=8, buffer=256, rctl=BASE | B256, lossless=lossless)
-    near.post_packets(packet(7 * 256 + 1 - 500), packet(1400), packet(1500), packet(60))
-    near2 = packet(7 * 256 + 1)
-    far.write(regs.RCTL, far.read(regs.RCTL) | regs.RCTL_LPE)
-    near.post_packets(near2, packet(61))
+    near, far = cable(count=8, buffer=256, rctl=BASE | B256 | regs.RCTL_LPE, lossless=lossless)
+    near.post_packets(*map(packet, (1400, 1500, 60, 7 * 256 + 1, 61)))
     got = []
-    for _ in range(40):
+    for _ in range(10):
         before = far.rx_head
         got += far.take()
         far.give((far.rx_head - before) % 8)
-    assert [len(p) for p in got] == [7 * 256 + 1 - 500, 1400, 1500, 60, 61]
+    assert got == [packet(n) for n in (1400, 1500, 60, 61)]
     assert drops(far) == {"rx_missed": 1}
     assert far.counts("MPC") == (1,)
 
@@ -210,7 +207,7 @@ def test_the_fifo_wraps_around_with_every_byte_in_place(make_card, strip):
             card.give(min(rng.randint(1, 12), (card.rx_head - 1 - card.rx_tail) % 64))
             got += card.take()
             assert (card.rx_head - head) % 64 <= 63
-    while len(got) < len(expected):
+    for _ in range(20):
         card.give((card.rx_head - 1 - card.rx_tail) % 64)
         got += card.take()
     assert missed > 0
@@ -285,10 +282,10 @@ def test_a_read_only_buffer_is_not_written(card):
 
 def test_a_buffer_that_crosses_the_end_of_memory_is_not_written(card):
     card.rx_ring(64)
-    end = card.memory.iova + card.memory.arena.size
-    card.addresses.write(card.rx_base, (end - 99).to_bytes(8, "little"))
+    buffer = bytearray(99)
+    card.addresses.write(card.rx_base, card.memory.map(buffer).to_bytes(8, "little"))
     card.receive(packet(100))
-    assert card.addresses.read(end - 99, 99) == bytes(99)
+    assert buffer == bytes(99)
     assert drops(card) == {"rx_dma": 1}
 
 
@@ -331,8 +328,7 @@ def test_a_card_off_its_bus_reaches_no_memory(card):
     assert base.master_aborts == 0
 
 
-def test_sending_to_oneself_through_one_ring_terminates(undo):
-    # Both cards of a cable share one thread: a frame sent from within a receive must not go round for ever
+def test_both_cards_of_a_cable_send_and_receive_on_one_thread(undo):
     memory = undo.enter_context(HostMemory(size=1 << 23))
     wires = pair()
     near, far = BareCard(undo, wire=wires[0], memory=memory), BareCard(undo, wire=wires[1], memory=memory)
