@@ -2,6 +2,10 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from e1000.device.eeprom cimport Eeprom
+from e1000.device.phy cimport Phy
+from fastring.atomic cimport cpu_relax, exchange32, store_release32
+from fastring.clock cimport Timer
 from fastring.memory cimport IovaMap
 
 cdef enum:
@@ -58,8 +62,26 @@ ctypedef struct Card:
     uint8_t* fifo
     uint32_t fifo_size, fifo_read, fifo_used
 
-    uint64_t mac                    # what reset loads into RA 0
+    Eeprom eeprom
+
+    # Link
+    Phy phy
+    void* clock                     # a fastring.clock.Clock, held by the E1000Device; NULL: a link takes no time
+    Timer link_timer                # armed while the PHY is about to have a link
+
     uint32_t regs[REG_WORDS]         # registers that only store
+
+
+cdef inline void lock_card(Card* card) noexcept nogil:
+    """Keep a DeviceThread, if one runs this card, out of it."""
+    if card.threaded:
+        while exchange32(card.lock, 1):
+            cpu_relax()
+
+
+cdef inline void unlock_card(Card* card) noexcept nogil:
+    if card.threaded:
+        store_release32(card.lock, 0)
 
 
 cdef inline uint32_t ring_count(uint32_t length) noexcept nogil:
