@@ -1,4 +1,4 @@
-"""What drivers do to EEPROM and PHY, access by access."""
+"""What drivers do to the EEPROM's pins, access by access."""
 
 from e1000 import regs
 
@@ -93,25 +93,3 @@ class Microwire:
         ready = bool(self.read() & regs.EECD_DO)
         self.release()
         return ready
-
-
-class Mdio:
-    """A driver's side of MDIC."""
-
-    def __init__(self, card, *, phy=1):
-        self.card = card
-        self.phy = phy
-
-    def access(self, command):
-        self.card.write(regs.MDIC, command | self.phy << regs.MDIC_PHY_SHIFT)
-        value = self.card.read(regs.MDIC)
-        assert value & regs.MDIC_READY
-        return value
-
-    def read(self, register):
-        value = self.access(regs.MDIC_OP_READ | register << regs.MDIC_REG_SHIFT)
-        assert not value & regs.MDIC_ERROR
-        return value & 0xFFFF
-
-    def write(self, register, value):
-        assert not self.access(regs.MDIC_OP_WRITE | register << regs.MDIC_REG_SHIFT | value) & regs.MDIC_ERROR
