@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mdio import (
     ADVERTISE,
     BMCR,
+    BMSR,
     CTRL1000,
     FD,
     FULL_DUPLEX,
@@ -57,6 +58,13 @@ def test_on_a_clock_the_link_comes_when_negotiation_is_through(timed):
     assert timed.up()
     assert timed.bmsr() & (LINK | NEGOTIATED) == LINK | NEGOTIATED
     assert timed.device.read(regs.ICR) == regs.ICR_LSC
+
+
+def test_bmsr_read_while_the_link_was_down_is_still_low_once(timed):
+    timed.bmsr()
+    timed.wait(1.5)
+    assert not timed.mdio.read(BMSR) & LINK
+    assert timed.mdio.read(BMSR) & LINK
 
 
 def test_restarting_negotiation_begins_the_wait_again(timed):
