@@ -59,7 +59,10 @@ def _statistics() -> list[Register]:
 REGISTERS: tuple[Register, ...] = (
     _register("CTRL", SPECIAL, "13.4.1", reset=0x00000201),
     _register("STATUS", SPECIAL, "13.4.2", reset=0x00000081),
-    _register("CTRL_EXT", RW, "13.4.6"),
+    _register("EECD", SPECIAL, "13.4.3", reset=0x00000118),
+    _register("EERD", SPECIAL, "13.4.4"),
+    _register("CTRL_EXT", SPECIAL, "13.4.6"),
+    _register("MDIC", SPECIAL, "13.4.7", mask=0x7FFFFFFF),
     _register("FCAL", RW, "13.4.8"),
     _register("FCAH", RW, "13.4.9", mask=0xFFFF),
     _register("FCT", RW, "13.4.10", mask=0xFFFF),

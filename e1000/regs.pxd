@@ -122,6 +122,7 @@ cpdef enum:                          # §13.4.1
     CTRL_ASDE = 1 << 5
     CTRL_SLU = 1 << 6
     CTRL_SPEED_1000 = 2 << 8
+    CTRL_SPEED_SHIFT = 8
     CTRL_FRCSPD = 1 << 11
     CTRL_FRCDPLX = 1 << 12
     CTRL_RST = 1 << 26
@@ -129,11 +130,42 @@ cpdef enum:                          # §13.4.1
     CTRL_TFCE = 1 << 28
     CTRL_VME = 1 << 30
 
+cpdef enum:                          # §13.4.3
+    EECD_SK = 1 << 0
+    EECD_CS = 1 << 1
+    EECD_DI = 1 << 2
+    EECD_DO = 1 << 3
+    EECD_FWE_DIS = 1 << 4
+    EECD_FWE = 3 << 4
+    EECD_REQ = 1 << 6
+    EECD_GNT = 1 << 7
+    EECD_PRES = 1 << 8
+    EECD_SIZE = 1 << 9
+
+cpdef enum:                          # §13.4.4
+    EERD_START = 1 << 0
+    EERD_DONE = 1 << 4
+    EERD_ADDR_SHIFT = 8
+    EERD_DATA_SHIFT = 16
+
+cpdef enum:                          # §13.4.6
+    CTRL_EXT_EE_RST = 1 << 13
+
+cpdef enum:                          # §13.4.7
+    MDIC_REG_SHIFT = 16
+    MDIC_PHY_SHIFT = 21
+    MDIC_OP_WRITE = 1 << 26
+    MDIC_OP_READ = 2 << 26
+    MDIC_READY = 1 << 28
+    MDIC_INT_EN = 1 << 29
+    MDIC_ERROR = 1 << 30
+
 cpdef enum:                        # §13.4.2
     STATUS_FD = 1 << 0
     STATUS_LU = 1 << 1
     STATUS_TXOFF = 1 << 4
     STATUS_SPEED_1000 = 2 << 6
+    STATUS_SPEED_SHIFT = 6
 
 cpdef enum:                           # §13.4.17: causes, the same bits in ICS, IMS and IMC
     ICR_TXDW = 1 << 0

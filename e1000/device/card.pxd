@@ -3,6 +3,7 @@
 from libc.stdint cimport uint32_t
 
 from e1000.device.state cimport Card
+from fastring.clock cimport Clock
 from fastring.irq cimport IrqLine
 from fastring.memory cimport AddressSpace
 from fastring.wire cimport Wire
@@ -13,7 +14,8 @@ cdef class E1000Device:
     cdef readonly Wire wire
     cdef AddressSpace memory
     cdef IrqLine irq
+    cdef Clock clock
     cdef uint32_t read32(self, uint32_t offset) noexcept nogil
     cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil
-    cdef void set_wire(self, void* wire, bint link)
+    cdef void set_wire(self, void* wire)
     cdef void connect(self, AddressSpace memory, IrqLine irq) except *

@@ -1,21 +1,36 @@
+import os
 from typing import Final, Self
 
 from typing_extensions import Buffer, disjoint_base
 
+from fastring.clock import Clock
 from fastring.wire import Wire
 
+DEFAULT_MAC: Final[str]
 DROP_NAMES: Final[tuple[str, ...]]
 
 def parse_mac(mac: str | Buffer) -> bytes: ...
 @disjoint_base
 class E1000Device:
-    def __init__(self, *, mac: str | Buffer = "52:54:00:12:34:56", wire: Wire | None = None) -> None: ...
+    def __init__(
+        self,
+        *,
+        mac: str | Buffer | None = None,
+        eeprom: str | os.PathLike[str] | Buffer | None = None,
+        wire: Wire | None = None,
+        clock: Clock | None = None,
+    ) -> None: ...
     @property
     def wire(self) -> Wire | None: ...
     @property
     def drops(self) -> dict[str, int]: ...
     @property
     def padding(self) -> tuple[int, int]: ...
+    @property
+    def eeprom(self) -> bytes: ...
+    @property
+    def eeprom_checksum(self) -> int: ...
+    def save_eeprom(self, path: str | os.PathLike[str]) -> None: ...
     @property
     def mac(self) -> str: ...
     def plug(self, wire: Wire) -> None: ...

@@ -1,22 +1,30 @@
 """E1000Device: one card, held together: its state, what it is plugged into, and a view for people."""
 
 import errno
+from pathlib import Path
 
+cimport cython
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 
+from e1000.device.eeprom cimport EEPROM_WORDS
 from e1000.device.interrupt cimport update_line
+from e1000.device.link cimport link_cancel, link_restart, reset_phy
 from e1000.device.lock cimport lock_card, unlock_card
-from e1000.device.mmio cimport card_reset, mmio_read, mmio_write, register_peek, set_link
+from e1000.device.mmio cimport card_reset, mmio_read, mmio_write, register_peek
 from e1000.device.rx cimport rx_receive
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, Card, DeviceLock
 from e1000.device.tx cimport tx_run
-from e1000.regs cimport CTRL, CTRL_SLU, MAX_FRAME, RDT, TDT
+from e1000.regs cimport MAX_FRAME, RDT, TDT
 from fastring.atomic cimport store_release32
 from fastring.burst cimport Frame
+from fastring.clock cimport Clock
 from fastring.memory cimport IovaMap
 
 from e1000 import regmap
+from e1000.device import eeprom_image
 
+DEFAULT_MAC = "52:54:00:12:34:56"
 DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_runt", "rx_oversize", "rx_missed", "rx_dma", "tx_dma", "tx_empty", "tx_oversize",
               "tx_no_cable")
 
@@ -50,10 +58,14 @@ cdef int receive(void* context, Frame* frames, int n, bint may_refuse) noexcept 
     return taken
 
 
+@cython.no_gc_clear                     # the clock is needed to the end: to take the card's timer away from it
 cdef class E1000Device:
     """An Intel 82540EM on a wire. Plug it into a bus (`LocalBus`), which gives it memory and an interrupt line.
 
-    `mac`: station address, what a reset loads into RAL0/RAH0. `wire`: any fastring Wire, or None for no cable.
+    `eeprom`: an image of 128 bytes, or the file it lies in; its checksum may be wrong. By default one as a new card has it.
+    `mac`: station address, what a reset loads into RAL0/RAH0: written into the EEPROM, and the checksum made right.
+    `wire`: any fastring Wire, or None for no cable. `clock`: the link takes its time on it (autonegotiation 1.5 s), and the timer
+    runs on that clock's thread; without one the link is up at once.
     Register accesses run the engines on the calling thread, unless a DeviceThread does. Close it, or leave ``with``, to unplug.
     """
 
@@ -67,14 +79,22 @@ cdef class E1000Device:
         if self.card.fifo == NULL or self.card.tx_long == NULL:
             raise MemoryError()
 
-    def __init__(self, *, mac="52:54:00:12:34:56", Wire wire=None):
-        self.card.mac = int.from_bytes(parse_mac(mac), "little")
+    def __init__(self, *, mac=None, eeprom=None, Wire wire=None, Clock clock=None):
+        image = eeprom_image.build(parse_mac(DEFAULT_MAC)) if eeprom is None else eeprom_image.load(eeprom)
+        if mac is not None:
+            image = eeprom_image.with_mac(image, parse_mac(mac))
+        memcpy(self.card.eeprom.words, <const char*>image, sizeof(self.card.eeprom.words))
+        link_cancel(self.card)
+        self.clock = clock
+        self.card.clock = NULL if clock is None else <void*>clock
         card_reset(self.card)
+        reset_phy(self.card)
         if wire is not None:
             self.plug(wire)
 
     def __dealloc__(self):
         if self.card != NULL:
+            link_cancel(self.card)
             free(self.card.fifo)
             free(self.card.tx_long)
             free(self.card)
@@ -85,22 +105,22 @@ cdef class E1000Device:
             raise OSError(errno.EBUSY, f"{self!r} is plugged into {self.wire!r} already")
         wire.attach(receive, tx_room, self.card, self)
         self.wire = wire
-        self.set_wire(<void*>wire, self.card.regs[CTRL >> 2] & CTRL_SLU)
+        self.set_wire(<void*>wire)
 
     def unplug(self):
         """Pull the cable; harmless without one."""
         if self.wire is not None:
             wire = self.wire            # alive until no engine uses it
-            self.set_wire(NULL, False)
+            self.set_wire(NULL)
             wire.detach()
             self.wire = None
 
-    cdef void set_wire(self, void* wire, bint link):
+    cdef void set_wire(self, void* wire):
         cdef DeviceLock* lock
         with nogil:
             lock = lock_card(self.card)
             self.card.wire = wire
-            set_link(self.card, link)
+            link_restart(self.card)
             unlock_card(lock)
 
     cdef void connect(self, AddressSpace memory, IrqLine irq) except *:
@@ -177,9 +197,23 @@ cdef class E1000Device:
         return self.card.tx_padded, self.card.tx_pad_bytes
 
     @property
+    def eeprom(self):
+        """What the EEPROM holds now: 64 words, 128 bytes, low byte first."""
+        return (<const char*><void*>self.card.eeprom.words)[:2 * EEPROM_WORDS]
+
+    @property
+    def eeprom_checksum(self):
+        """What its words add up to: 0xBABA in one that drivers accept."""
+        return eeprom_image.checksum(self.eeprom)
+
+    def save_eeprom(self, path):
+        """Write the EEPROM to a file that `eeprom=` takes again. Raises OSError."""
+        Path(path).write_bytes(self.eeprom)
+
+    @property
     def mac(self):
-        """The station address a reset loads."""
-        return ":".join(f"{byte:02x}" for byte in int(self.card.mac).to_bytes(6, "little"))
+        """The station address in the EEPROM, which a reset loads."""
+        return self.eeprom[:6].hex(":")
 
     def close(self):
         """Unplug it; again is harmless."""
@@ -192,4 +226,5 @@ cdef class E1000Device:
         self.close()
 
     def __repr__(self):
-        return f"<E1000Device {self.mac}: {'no cable' if self.wire is None else self.wire}>"
+        wrong = "" if self.eeprom_checksum == eeprom_image.CHECKSUM else f", EEPROM checksum {self.eeprom_checksum:#06x}, not 0xbaba"
+        return f"<E1000Device {self.mac}: {'no cable' if self.wire is None else self.wire}{wrong}>"

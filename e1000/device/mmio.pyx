@@ -1,9 +1,11 @@
 """Register accesses in BAR0: tables made from regmap for what only stores or counts, functions for the rest."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from e1000.device.eeprom cimport eeprom_is_signed, eeprom_reset, read_eecd, write_eecd, write_eerd
 from e1000.device.interrupt cimport raise_cause, read_icr, update_line
+from e1000.device.link cimport reset_phy, update_status, write_mdic
 from e1000.device.rx cimport empty_fifo, rx_tail_moved
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, RAR_ENTRIES, REG_WORDS, Card
 from e1000.device.statistics cimport stat_index
@@ -109,7 +111,11 @@ cdef uint32_t read_special(Card* card, uint32_t offset) noexcept nogil:
         return <uint32_t>(card.rdba >> 32)
     if offset == ICS or offset == IMC:
         return 0                    # write-only
-    return card.regs[offset >> 2]   # CTRL, STATUS, RAL, RAH
+    if offset == EECD:
+        return read_eecd(&card.eeprom)
+    if offset == EERD:
+        return card.eeprom.eerd
+    return card.regs[offset >> 2]   # CTRL, CTRL_EXT, STATUS, MDIC, RAL, RAH
 
 
 cdef void mmio_write(Card* card, uint32_t offset, uint32_t value) noexcept nogil:
@@ -148,6 +154,16 @@ cdef void write_special(Card* card, uint32_t offset, uint32_t value) noexcept no
         kick_tx(card)
     elif offset == CTRL:
         write_ctrl(card, value)
+    elif offset == EECD:
+        write_eecd(&card.eeprom, value)
+    elif offset == EERD:
+        write_eerd(&card.eeprom, value)
+    elif offset == MDIC:
+        write_mdic(card, value)
+    elif offset == CTRL_EXT:
+        card.regs[CTRL_EXT >> 2] = value & ~<uint32_t>CTRL_EXT_EE_RST
+        if value & CTRL_EXT_EE_RST:
+            load_eeprom(card)
     elif RAL0 <= offset < RAL0 + 8 * RAR_ENTRIES:
         card.regs[offset >> 2] = value
         update_addresses(card)
@@ -208,24 +224,27 @@ cdef void update_addresses(Card* card) noexcept nogil:
 
 
 cdef void write_ctrl(Card* card, uint32_t value) noexcept nogil:
-    """CTRL: reset (self-clearing) and the link (§13.4.1)."""
+    """CTRL: resets, which clear themselves, and the link (§13.4.1)."""
     if value & CTRL_RST:
         card_reset(card)
         return
     card.regs[CTRL >> 2] = value & ~CTRL_PHY_RST
-    set_link(card, card.wire != NULL and (value & CTRL_SLU) != 0)
+    if value & CTRL_PHY_RST:
+        reset_phy(card)
+    update_status(card)
 
 
-cdef void set_link(Card* card, bint up) noexcept nogil:
-    """Change STATUS.LU, and say so with LSC."""
-    cdef uint32_t* status = &card.regs[STATUS >> 2]
-    if up != ((status[0] & STATUS_LU) != 0):
-        status[0] ^= STATUS_LU
-        raise_cause(card, ICR_LSC)
+cdef void load_eeprom(Card* card) noexcept nogil:
+    """The station address, into RAL0 and RAH0; the card takes nothing from an EEPROM without its signature (§5.6)."""
+    cdef uint16_t* words = card.eeprom.words
+    cdef bint good = eeprom_is_signed(&card.eeprom)
+    card.regs[RAL0 >> 2] = words[0] | <uint32_t>words[1] << 16 if good else 0
+    card.regs[RAH0 >> 2] = words[2] | RAH_AV if good else 0
+    update_addresses(card)
 
 
 cdef void card_reset(Card* card) noexcept nogil:
-    """Everything but the wire, the mapping and what fastring itself counts to its reset value (CTRL.RST, §13.4.1)."""
+    """All registers to their reset values (CTRL.RST, §13.4.1); not the PHY, the wire, the mapping, nor what fastring itself counts."""
     cdef uint32_t i
     for i in range(REG_WORDS):
         card.regs[i] = RESET[i]
@@ -241,9 +260,9 @@ cdef void card_reset(Card* card) noexcept nogil:
     empty_fifo(card)
     card.fifo_size = FIFO_SIZE if (RESET[PBA >> 2] & 0xFFFF) * 1024 > FIFO_SIZE else (RESET[PBA >> 2] & 0xFFFF) * 1024
     card.fifo_read = 0
-    card.regs[RAL0 >> 2] = <uint32_t>card.mac
-    card.regs[RAH0 >> 2] = <uint32_t>(card.mac >> 32) | RAH_AV
-    update_addresses(card)
+    eeprom_reset(&card.eeprom)
+    load_eeprom(card)
+    update_status(card)
     card.icr = card.ims = 0
     update_line(card)
     # A wire this card held up is let go: its frames are lost to a receiver that is off, not stuck for ever.

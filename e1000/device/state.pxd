@@ -2,6 +2,9 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from e1000.device.eeprom cimport Eeprom
+from e1000.device.phy cimport Phy
+from fastring.clock cimport Timer
 from fastring.memory cimport IovaMap
 
 cdef enum:
@@ -65,7 +68,13 @@ ctypedef struct Card:
     uint8_t* fifo
     uint32_t fifo_size, fifo_read, fifo_used
 
-    uint64_t mac                    # what reset loads into RA 0
+    Eeprom eeprom
+
+    # Link
+    Phy phy
+    void* clock                     # a fastring.clock.Clock, held by the E1000Device; NULL: a link takes no time
+    Timer link_timer                # armed while the PHY is about to have a link
+
     uint32_t regs[REG_WORDS]         # registers that only store
 
 

@@ -1,0 +1,1 @@
+"""The EEPROM: for cimport only."""

@@ -1,0 +1,105 @@
+"""The link: the PHY makes it of a cable, in its own time on a clock; STATUS tells what PHY and CTRL agree on (§13.4.2)."""
+
+from libc.limits cimport LLONG_MAX
+from libc.stdint cimport int64_t, uint16_t, uint32_t
+
+from e1000.device.interrupt cimport raise_cause
+from e1000.device.lock cimport lock_card, unlock_card
+from e1000.device.phy cimport (
+    PHY_ADDRESS, PHY_REGISTERS, phy_drop_link, phy_interrupts, phy_link_delay, phy_make_link, phy_read, phy_reset, phy_write,
+)
+from e1000.device.state cimport Card, DeviceLock
+from e1000.regs cimport *
+from fastring.clock cimport Clock
+
+cdef enum:
+    MDIC_OP = MDIC_OP_READ | MDIC_OP_WRITE
+    SPEED_MASK = 3
+    SPEED_1000 = 2
+
+
+cdef void link_restart(Card* card) noexcept nogil:
+    """The link is lost, by whatever happened, and is made anew if it can be: at once without a clock."""
+    cdef int64_t delay, now
+    link_cancel(card)
+    phy_drop_link(&card.phy)
+    delay = phy_link_delay(&card.phy, card.wire != NULL)
+    if delay == 0 or delay > 0 and card.clock == NULL:
+        phy_make_link(&card.phy)
+    elif delay > 0:
+        now = (<Clock>card.clock).now()
+        card.link_timer.handler = link_timer
+        card.link_timer.context = card
+        (<Clock>card.clock).arm(&card.link_timer, now + delay if now <= LLONG_MAX - delay else LLONG_MAX)
+    link_changed(card)
+
+
+cdef void link_cancel(Card* card) noexcept nogil:
+    """Wait for no link any more."""
+    if card.clock != NULL:
+        (<Clock>card.clock).cancel(&card.link_timer)
+
+
+cdef void link_timer(void* context) noexcept nogil:
+    cdef Card* card = <Card*>context
+    cdef DeviceLock* lock = lock_card(card)
+    phy_make_link(&card.phy)
+    link_changed(card)
+    unlock_card(lock)
+
+
+cdef void link_changed(Card* card) noexcept nogil:
+    update_status(card)
+    if phy_interrupts(&card.phy):
+        raise_cause(card, ICR_PHYINT)
+
+
+cdef void update_status(Card* card) noexcept nogil:
+    """STATUS: the link is up if the PHY has one and CTRL.SLU lets the MAC see it; LSC tells when that changes.
+
+    Speed and duplex are the PHY's unless CTRL forces them; without a link they are 1000 Mbit/s, full duplex, as after reset.
+    """
+    cdef uint32_t ctrl = card.regs[CTRL >> 2]
+    cdef uint32_t* status = &card.regs[STATUS >> 2]
+    cdef uint32_t speed = card.phy.speed if card.phy.link else SPEED_1000
+    cdef bint full_duplex = card.phy.full_duplex or not card.phy.link
+    cdef bint up = card.phy.link and ctrl & CTRL_SLU != 0
+    cdef bint was_up = (status[0] & STATUS_LU) != 0
+    if ctrl & CTRL_FRCSPD:
+        speed = ctrl >> CTRL_SPEED_SHIFT & SPEED_MASK
+    if ctrl & CTRL_FRCDPLX:
+        full_duplex = (ctrl & CTRL_FD) != 0
+    status[0] &= ~<uint32_t>(STATUS_LU | STATUS_FD | SPEED_MASK << STATUS_SPEED_SHIFT)
+    status[0] |= speed << STATUS_SPEED_SHIFT | (STATUS_FD if full_duplex else 0) | (STATUS_LU if up else 0)
+    if up != was_up:
+        raise_cause(card, ICR_LSC)
+
+
+cdef void reset_phy(Card* card) noexcept nogil:
+    """Power-up, and CTRL.PHY_RST (§13.4.1)."""
+    phy_reset(&card.phy)
+    link_restart(card)
+
+
+cdef void write_mdic(Card* card, uint32_t value) noexcept nogil:
+    """MDIC: one access to a PHY register, done at once (§13.4.7).
+
+    Where no PHY answers, a read finds the bus pulled up and is an error; a write goes nowhere and nobody notices.
+    """
+    cdef uint32_t register = value >> MDIC_REG_SHIFT & (PHY_REGISTERS - 1)
+    cdef bint present = (value >> MDIC_PHY_SHIFT & 31) == PHY_ADDRESS
+    cdef uint32_t done = value & ~<uint32_t>MDIC_ERROR | MDIC_READY
+    cdef bint restart = False
+    if value & MDIC_OP == MDIC_OP_READ:
+        done = done & ~0xFFFFu | (phy_read(&card.phy, register) if present else 0xFFFFu)
+        if not present:
+            done |= MDIC_ERROR
+    elif value & MDIC_OP == MDIC_OP_WRITE:
+        restart = present and phy_write(&card.phy, register, <uint16_t>value)
+    else:
+        done |= MDIC_ERROR          # neither operation
+    card.regs[MDIC >> 2] = done
+    if restart:
+        link_restart(card)
+    if value & MDIC_INT_EN:
+        raise_cause(card, ICR_MDAC)

@@ -1,0 +1,1 @@
+"""The PHY: for cimport only."""
