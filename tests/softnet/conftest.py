@@ -1,6 +1,7 @@
 """What the tests of softnet share: the command in this process and in one of its own, and captures made by hand."""
 
 import json
+import resource
 import struct
 import subprocess
 import sys
@@ -14,6 +15,11 @@ from fastring.capture_writer import CaptureWriter
 from softnet.cli import main
 
 Outcome = namedtuple("Outcome", "status out err")
+
+
+def bounded():
+    """In the child: a run that should end but does not fills no disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 32, 1 << 32))
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +63,7 @@ def process():
 
     def run(*arguments, before=(), **options):
         command = [*before, sys.executable, "-m", "softnet.cli", *map(str, arguments)]
+        options.setdefault("preexec_fn", bounded)
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
         return Outcome(done.returncode, done.stdout, done.stderr)
 
