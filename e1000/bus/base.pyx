@@ -1,6 +1,6 @@
-"""Bus: what a driver sees of a card: 32-bit registers, memory both can reach, one interrupt line.
+"""Bus: what a driver sees of a card: registers, configuration space, memory both can reach, one interrupt line.
 
-A bus in Cython overrides read32 and write32; a bus in Python overrides `read` and `write`.
+A bus in Cython overrides read32 and write32; a bus in Python overrides `read` and `write`. The rest is not for packets: in Python.
 """
 
 import errno
@@ -66,13 +66,29 @@ cdef class Bus:
         with gil:
             self.write(offset, value)
 
-    def read(self, offset):
-        """Read the 32-bit register at a BAR0 offset."""
+    def read(self, offset, size=4):
+        """Read the register at a BAR0 offset, or 1 or 2 bytes of it."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither read32 nor read")
 
-    def write(self, offset, value):
-        """Write the 32-bit register at a BAR0 offset."""
+    def write(self, offset, value, size=4):
+        """Write the register at a BAR0 offset, or 1 or 2 bytes of it."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither write32 nor write")
+
+    def io_read(self, offset, size=4):
+        """Read IOADDR (0) or IODATA (4) in the I/O BAR (§13.2.2)."""
+        raise NotImplementedError(f"{type(self).__name__} has no I/O space")
+
+    def io_write(self, offset, value, size=4):
+        """Write IOADDR (0) or IODATA (4) in the I/O BAR (§13.2.2)."""
+        raise NotImplementedError(f"{type(self).__name__} has no I/O space")
+
+    def config_read(self, offset, size=4):
+        """Read 1, 2 or 4 bytes of PCI configuration space (§4.1)."""
+        raise NotImplementedError(f"{type(self).__name__} has no configuration space")
+
+    def config_write(self, offset, value, size=4):
+        """Write 1, 2 or 4 bytes of PCI configuration space (§4.1)."""
+        raise NotImplementedError(f"{type(self).__name__} has no configuration space")
 
     def close(self):
         """Take the card off the bus; again is harmless."""

@@ -6,11 +6,14 @@ from e1000.bus.base cimport HostMemory
 
 
 cdef class LocalBus(Bus):
-    """Plug `device` into `memory` (a HostMemory of its own by default). Raises OSError EBUSY if it is on a bus already."""
+    """Plug `device` into `memory` (a HostMemory of its own by default). Raises OSError EBUSY if it is on a bus already.
 
-    def __init__(self, E1000Device device not None, *, HostMemory memory=None):
+    `enabled`: whether memory space, I/O space and bus master are on, as after firmware and pci_enable_device; else as after RST#.
+    """
+
+    def __init__(self, E1000Device device not None, *, HostMemory memory=None, bint enabled=True):
         super().__init__(memory=memory)
-        device.connect(self.memory.addresses, self.irq)
+        device.connect(self.memory.addresses, self.irq, enabled)
         self.device = device
 
     cdef uint32_t read32(self, uint32_t offset) noexcept nogil:
@@ -19,18 +22,34 @@ cdef class LocalBus(Bus):
     cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil:
         self.device.write32(offset, value)
 
-    def read(self, offset):
-        """Read the 32-bit register at a BAR0 offset."""
-        return self.device.read(offset)
+    def read(self, offset, size=4):
+        """Read the register at a BAR0 offset, or 1 or 2 bytes of it."""
+        return self.device.read(offset, size)
 
-    def write(self, offset, value):
-        """Write the 32-bit register at a BAR0 offset."""
-        self.device.write(offset, value)
+    def write(self, offset, value, size=4):
+        """Write the register at a BAR0 offset, or 1 or 2 bytes of it."""
+        self.device.write(offset, value, size)
+
+    def io_read(self, offset, size=4):
+        """Read IOADDR (0) or IODATA (4) in the I/O BAR (§13.2.2)."""
+        return self.device.io_read(offset, size)
+
+    def io_write(self, offset, value, size=4):
+        """Write IOADDR (0) or IODATA (4) in the I/O BAR (§13.2.2)."""
+        self.device.io_write(offset, value, size)
+
+    def config_read(self, offset, size=4):
+        """Read 1, 2 or 4 bytes of PCI configuration space (§4.1)."""
+        return self.device.config_read(offset, size)
+
+    def config_write(self, offset, value, size=4):
+        """Write 1, 2 or 4 bytes of PCI configuration space (§4.1)."""
+        self.device.config_write(offset, value, size)
 
     def close(self):
         """Take the device off the bus; again is harmless. The memory stays its owner's."""
         if self.device.memory is self.memory.addresses:
-            self.device.connect(None, None)
+            self.device.connect(None, None, True)
 
     def __repr__(self):
         return f"<LocalBus: {self.device}>"

@@ -18,4 +18,4 @@ cdef class E1000Device:
     cdef uint32_t read32(self, uint32_t offset) noexcept nogil
     cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil
     cdef void set_wire(self, void* wire)
-    cdef void connect(self, AddressSpace memory, IrqLine irq) except *
+    cdef void connect(self, AddressSpace memory, IrqLine irq, bint enabled) except *

@@ -8,10 +8,11 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from e1000.device.eeprom cimport EEPROM_WORDS
-from e1000.device.interrupt cimport update_line
 from e1000.device.link cimport link_cancel, link_restart, reset_phy
 from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.mmio cimport card_reset, mmio_read, mmio_write, register_peek
+from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, CONFIG_SIZE, IO_SIZE, config_read, config_write,
+                               io_read, io_write, memory_read, memory_write, pci_reset)
 from e1000.device.rx cimport rx_receive
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, Card, DeviceLock
 from e1000.device.tx cimport tx_run
@@ -40,8 +41,8 @@ def parse_mac(mac):
     return raw
 
 
-# What a card reaches that is on no bus: every access is a master abort.
-cdef IovaMap NOWHERE
+# Revision by PCI device id: the 82540EM, and the 82545EM, which differs in nothing that is modelled here.
+REVISIONS = {0x100E: 2, 0x100F: 1}
 
 
 cdef void tx_room(void* card) noexcept nogil:
@@ -58,6 +59,25 @@ cdef int receive(void* context, Frame* frames, int n, bint may_refuse) noexcept 
     return taken
 
 
+cdef check_size(size, value):
+    if size not in (1, 2, 4):
+        raise ValueError(f"an access has 1, 2 or 4 bytes, not {size}")
+    if value >> 8 * size:
+        raise ValueError(f"{value:#x} does not fit into {size} bytes")
+
+
+cdef check_register(str where, uint32_t offset, size, uint32_t end, value):
+    check_size(size, value)
+    if offset >= end or offset % 4 + size > 4:
+        raise ValueError(f"{where} offset {offset:#x}: registers lie at multiples of 4 below {end:#x}, and an access stays within one")
+
+
+cdef check_config(uint32_t offset, size, value):
+    check_size(size, value)
+    if offset > CONFIG_SIZE - <uint32_t>size:
+        raise ValueError(f"{size} bytes at {offset:#x} of configuration space: it ends at {CONFIG_SIZE:#x}")
+
+
 @cython.no_gc_clear                     # the clock is needed to the end: to take the card's timer away from it
 cdef class E1000Device:
     """An Intel 82540EM on a wire. Plug it into a bus (`LocalBus`), which gives it memory and an interrupt line.
@@ -66,6 +86,7 @@ cdef class E1000Device:
     `mac`: station address, what a reset loads into RAL0/RAH0: written into the EEPROM, and the checksum made right.
     `wire`: any fastring Wire, or None for no cable. `clock`: the link takes its time on it (autonegotiation 1.5 s), and the timer
     runs on that clock's thread; without one the link is up at once.
+    `device_id`: 0x100E, or 0x100F to be found as an 82545EM.
     Register accesses run the engines on the calling thread, unless a DeviceThread does. Close it, or leave ``with``, to unplug.
     """
 
@@ -73,13 +94,14 @@ cdef class E1000Device:
         self.card = <Card*>calloc(1, sizeof(Card))
         if self.card == NULL:
             raise MemoryError()
-        self.card.iovas = &NOWHERE
         self.card.fifo = <unsigned char*>calloc(1, FIFO_SIZE)
         self.card.tx_long = <unsigned char*>calloc(1, MAX_FRAME)
         if self.card.fifo == NULL or self.card.tx_long == NULL:
             raise MemoryError()
 
-    def __init__(self, *, mac=None, eeprom=None, Wire wire=None, Clock clock=None):
+    def __init__(self, *, mac=None, eeprom=None, Wire wire=None, Clock clock=None, device_id=0x100E):
+        if device_id not in REVISIONS:
+            raise ValueError(f"no PCI device id of this card: {device_id:#x}; 0x100E is the 82540EM, 0x100F the 82545EM")
         image = eeprom_image.build(parse_mac(DEFAULT_MAC)) if eeprom is None else eeprom_image.load(eeprom)
         if mac is not None:
             image = eeprom_image.with_mac(image, parse_mac(mac))
@@ -87,6 +109,10 @@ cdef class E1000Device:
         link_cancel(self.card)
         self.clock = clock
         self.card.clock = NULL if clock is None else <void*>clock
+        self.card.pci.device_id = device_id
+        self.card.pci.revision = REVISIONS[device_id]
+        self.card.pci.subsystem_vendor, self.card.pci.subsystem = 0x8086, 0x001E
+        pci_reset(self.card, COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER)
         card_reset(self.card)
         reset_phy(self.card)
         if wire is not None:
@@ -123,10 +149,13 @@ cdef class E1000Device:
             link_restart(self.card)
             unlock_card(lock)
 
-    cdef void connect(self, AddressSpace memory, IrqLine irq) except *:
-        """Used by a bus: the memory the card may reach, and its interrupt line; None, None takes them away."""
+    cdef void connect(self, AddressSpace memory, IrqLine irq, bint enabled) except *:
+        """Used by a bus: the memory the card may reach, and its interrupt line; None, None takes them away.
+
+        Configuration space is as after RST#, and then, if `enabled`, as firmware leaves it: memory, I/O and bus master on.
+        """
         cdef DeviceLock* lock
-        cdef IovaMap* iovas = &NOWHERE if memory is None else &memory.iovas
+        cdef IovaMap* iovas = NULL if memory is None else &memory.iovas
         cdef void* line = NULL if irq is None else <void*>irq
         if memory is not None and self.memory is not None:
             raise OSError(errno.EBUSY, f"{self!r} is on a bus already")
@@ -134,22 +163,27 @@ cdef class E1000Device:
             lock = lock_card(self.card)
             if self.card.irq != NULL:
                 (<IrqLine>self.card.irq).set_level(False)
-            self.card.iovas = iovas
+            self.card.host_iovas = iovas
             self.card.irq = line
-            self.card.generation += 1
-            update_line(self.card)
+            pci_reset(self.card, COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER if enabled else 0)
             unlock_card(lock)
         self.memory = memory
         self.irq = irq
 
     cdef uint32_t read32(self, uint32_t offset) noexcept nogil:
-        cdef DeviceLock* lock = lock_card(self.card)
-        cdef uint32_t value = mmio_read(self.card, offset)
+        cdef DeviceLock* lock
+        cdef uint32_t value
+        if self.card.memory_off:
+            return 0xFFFFFFFFu          # nobody answers
+        lock = lock_card(self.card)
+        value = mmio_read(self.card, offset)
         unlock_card(lock)
         return value
 
     cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil:
         cdef DeviceLock* lock
+        if self.card.memory_off:
+            return
         if self.card.threaded and offset == TDT:            # a doorbell is a store: the thread sees it
             store_release32(&self.card.tdt, value & 0xFFFF)
         elif self.card.threaded and offset == RDT:
@@ -159,27 +193,75 @@ cdef class E1000Device:
             mmio_write(self.card, offset, value)
             unlock_card(lock)
 
-    def read(self, uint32_t offset):
-        """Read the 32-bit register at a BAR0 offset, with its side effects."""
+    def read(self, uint32_t offset, uint32_t size=4):
+        """Read a register at a BAR0 offset, or 1 or 2 bytes of it, with its side effects. All ones while memory space is off."""
         cdef uint32_t value
-        self._check_offset(offset)
+        cdef DeviceLock* lock
+        check_register("BAR0", offset, size, BAR0_SIZE, 0)
         with nogil:                     # the card's thread may hold the lock and wait for the GIL (a wire in Python)
-            value = self.read32(offset)
+            if size == 4:
+                value = self.read32(offset)
+            else:
+                lock = lock_card(self.card)
+                value = memory_read(self.card, offset, size)
+                unlock_card(lock)
         return value
 
-    def write(self, uint32_t offset, uint32_t value):
-        """Write the 32-bit register at a BAR0 offset."""
-        self._check_offset(offset)
+    def write(self, uint32_t offset, uint32_t value, uint32_t size=4):
+        """Write a register at a BAR0 offset, or 1 or 2 bytes of it and no others. Ignored while memory space is off."""
+        cdef DeviceLock* lock
+        check_register("BAR0", offset, size, BAR0_SIZE, value)
         with nogil:
-            self.write32(offset, value)
+            if size == 4:
+                self.write32(offset, value)
+            else:
+                lock = lock_card(self.card)
+                memory_write(self.card, offset, value, size)
+                unlock_card(lock)
 
-    def _check_offset(self, uint32_t offset):
-        if offset >= BAR0_SIZE or offset % 4:
-            raise ValueError(f"BAR0 offset {offset:#x}: registers lie at multiples of 4 below {BAR0_SIZE:#x}")
+    def io_read(self, uint32_t offset, uint32_t size=4):
+        """Read IOADDR (0) or IODATA (4) in the I/O BAR, with side effects; all ones while I/O space is off."""
+        cdef uint32_t value
+        cdef DeviceLock* lock
+        check_register("I/O", offset, size, IO_SIZE, 0)
+        with nogil:
+            lock = lock_card(self.card)
+            value = io_read(self.card, offset, size)
+            unlock_card(lock)
+        return value
+
+    def io_write(self, uint32_t offset, uint32_t value, uint32_t size=4):
+        """Write IOADDR (0) or IODATA (4) in the I/O BAR. Ignored while I/O space is off, and unless it has 32 bits."""
+        cdef DeviceLock* lock
+        check_register("I/O", offset, size, IO_SIZE, value)
+        with nogil:
+            lock = lock_card(self.card)
+            io_write(self.card, offset, value, size)
+            unlock_card(lock)
+
+    def config_read(self, uint32_t offset, uint32_t size=4):
+        """Read 1, 2 or 4 bytes of configuration space, at any offset."""
+        cdef uint32_t value
+        cdef DeviceLock* lock
+        check_config(offset, size, 0)
+        with nogil:
+            lock = lock_card(self.card)
+            value = config_read(self.card, offset, size)
+            unlock_card(lock)
+        return value
+
+    def config_write(self, uint32_t offset, uint32_t value, uint32_t size=4):
+        """Write 1, 2 or 4 bytes of configuration space, at any offset."""
+        cdef DeviceLock* lock
+        check_config(offset, size, value)
+        with nogil:
+            lock = lock_card(self.card)
+            config_write(self.card, offset, value, size)
+            unlock_card(lock)
 
     def peek(self, uint32_t offset):
-        """A register's value without the side effects of reading it."""
-        self._check_offset(offset)
+        """A register's value without the side effects of reading it, memory space on or off."""
+        check_register("BAR0", offset, 4, BAR0_SIZE, 0)
         return register_peek(self.card, offset)
 
     def dump(self):

@@ -192,13 +192,13 @@ cdef void write_ring(Card* card, uint32_t offset, uint32_t value) noexcept nogil
         card.rdh = value
 
 
-cdef inline void kick_tx(Card* card) noexcept nogil:
+cdef void kick_tx(Card* card) noexcept nogil:
     """A doorbell runs the engine here, unless a DeviceThread does."""
     if not card.threaded:
         tx_run(card)
 
 
-cdef inline void kick_rx(Card* card) noexcept nogil:
+cdef void kick_rx(Card* card) noexcept nogil:
     if not card.threaded:
         rx_tail_moved(card)
 

@@ -10,6 +10,7 @@ from libc.string cimport memcpy, memset
 from e1000.desc cimport RXD_ERROR_RXE, RXD_STAT_DD, RXD_STAT_EOP, RXD_STAT_IXSM, RXD_STAT_PIF, Desc
 from e1000.device.filter cimport ADDRESS_BITS, INEXACT, NOT_OURS, address_match
 from e1000.device.interrupt cimport raise_cause
+from e1000.device.pci cimport received_master_abort
 from e1000.device.state cimport (DROP_RX_DISABLED, DROP_RX_DMA, DROP_RX_FILTERED, DROP_RX_MISSED, DROP_RX_OVERSIZE, DROP_RX_RUNT, Card,
                                  ring_count)
 from e1000.device.statistics cimport count_arrivals, count_good, count_received_kind, stat_index
@@ -197,6 +198,7 @@ cdef void open_ring(Card* card, Ring* ring) noexcept nogil:
         return
     ring.desc = <Desc*>translate(card.iovas, card.rdba, card.rdlen, True, &card.rx_ring_hint)
     if ring.desc == NULL:
+        received_master_abort(card)
         return
     ring.available = tail - ring.head if tail >= ring.head else tail + ring.count - ring.head
     ring.available_before = ring.available
@@ -249,6 +251,7 @@ cdef inline void advance(Ring* ring) noexcept nogil:
 cdef void fail_dma(Card* card, Ring* ring) noexcept nogil:
     """The buffer is not there (a master abort): the descriptor goes back with an error, and the frame is lost."""
     store_release64(&ring.desc[ring.head].word, RXD_STAT_DD | RXD_STAT_EOP | RXD_ERROR_RXE)
+    received_master_abort(card)
     card.drops[DROP_RX_DMA] += 1
     advance(ring)
 

@@ -1,6 +1,6 @@
 """Card: the whole state of one 82540EM in one plain struct, so that engines need no Python object."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from e1000.device.eeprom cimport Eeprom
 from e1000.device.phy cimport Phy
@@ -32,9 +32,19 @@ ctypedef struct DeviceLock:         # see lock.pxd
     uint32_t held                   # atomic
     uint32_t depth
 
+ctypedef struct Pci:                # the PCI function (device/pci.pyx)
+    uint8_t config[256]             # configuration space
+    uint16_t device_id, subsystem_vendor, subsystem     # what a reset puts there, as from the EEPROM
+    uint8_t revision
+    bint io_off                     # I/O accesses are not answered
+    uint32_t ioaddr
+    uint64_t msi_address            # MSI's registers, as pci_update found them
+    uint32_t msi_data, msi_hint
+    bint msi_sent                   # for the causes that are pending
+
 ctypedef struct Card:
     # Transmit engine. tdt may be written by the driver's thread: atomic.
-    IovaMap* iovas
+    IovaMap* iovas                  # host_iovas, or nothing while the card may not do DMA
     uint64_t tdba
     uint32_t tdlen, tdh, tdt, tctl
     uint32_t tx_ring_hint, tx_data_hint
@@ -53,10 +63,13 @@ ctypedef struct Card:
 
     # Interrupts
     uint32_t icr, ims
+    uint32_t intx_mask              # 0: the line stays down
+    bint msi                        # interrupts are messages
     void* irq                       # a fastring.irq.IrqLine, held by the E1000Device
 
     # Threads: set when a DeviceThread runs the engines, and then whoever touches the card takes the lock
     bint threaded
+    bint memory_off                 # accesses to BAR0 are not answered
     DeviceLock* lock
     uint32_t generation             # changes when ring or memory are taken away: an engine that called out looks
 
@@ -68,6 +81,8 @@ ctypedef struct Card:
     uint8_t* fifo
     uint32_t fifo_size, fifo_read, fifo_used
 
+    Pci pci
+    IovaMap* host_iovas             # the memory of the bus the card is on, or NULL
     Eeprom eeprom
 
     # Link

@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memset
 from e1000.desc cimport (TXD_CMD_DEXT, TXD_CMD_EOP, TXD_CMD_RPS, TXD_CMD_RS, TXD_DATA_LENGTH, TXD_DTYP_DATA,
                          TXD_DTYP_MASK, TXD_LEGACY_LENGTH, TXD_STA_DD, Desc)
 from e1000.device.interrupt cimport raise_cause
+from e1000.device.pci cimport received_master_abort
 from e1000.device.state cimport Card, DROP_TX_DMA, DROP_TX_EMPTY, DROP_TX_NO_CABLE, DROP_TX_OVERSIZE, ring_count
 from e1000.device.statistics cimport count_padding, count_sent, count_sent_kind
 from e1000.regs cimport BPTC, CRC_LENGTH, ICR_TXDW, ICR_TXQE, MAX_FRAME, MIN_FRAME, MPTC, TCTL_EN, TCTL_PSP
@@ -75,6 +76,7 @@ cdef void tx_turn(Card* card) noexcept nogil:
             return
         ring = <Desc*>translate(card.iovas, card.tdba, card.tdlen, True, &card.tx_ring_hint)
         if ring == NULL:
+            received_master_abort(card)
             return
         done = send_plain(card, ring, count, tail, left, &batch)
         if done == 0 and batch.descs == 0:
@@ -189,6 +191,7 @@ cdef bint add_piece(Card* card, const Desc* desc, uint64_t word, Frame* frame, O
         return False
     frame.data = translate(card.iovas, load_relaxed64(&desc.address), length, False, &card.tx_data_hint)
     if frame.data == NULL:
+        received_master_abort(card)
         packet.trouble = DROP_TX_DMA
         return False
     frame.len = length
@@ -339,6 +342,7 @@ cdef uint32_t send_long(Card* card, Desc* ring, uint32_t count, uint32_t tail, B
             else:
                 data = translate(card.iovas, load_relaxed64(&ring[head].address), length, False, &card.tx_data_hint)
                 if data == NULL:
+                    received_master_abort(card)
                     trouble = DROP_TX_DMA
                 else:
                     memcpy(card.tx_long + total, data, length)

@@ -1,0 +1,1 @@
+"""Interrupts as messages: for cimport only."""
