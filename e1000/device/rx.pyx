@@ -67,7 +67,7 @@ cdef int receive_plain(Card* card, Ring* ring, Frame* frames, int n) noexcept no
     cdef Desc* desc
     cdef Frame* frame = frames
     cdef int i = 0
-    if card.fifo_used or not card.rctl & RCTL_SECRC:
+    if card.fifo_used or not card.rctl & RCTL_SECRC or card.rx_general:
         return 0
     if card.rctl & RCTL_LPE:
         longest = MAX_FRAME - CRC_LENGTH

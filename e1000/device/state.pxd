@@ -27,6 +27,15 @@ cdef enum:                          # frames that reached the card and went nowh
     DROP_TX_NO_CABLE                # sent with nothing plugged in
     DROP_REASONS
 
+cdef enum:                          # why a packet may not take the plain path: bits of tx_general and rx_general
+    GENERAL_FAULTS = 1 << 0         # errors are injected
+    GENERAL_LOOPBACK = 1 << 1
+    GENERAL_VLAN = 1 << 2
+    GENERAL_CHECKSUM = 1 << 3
+    GENERAL_PAUSE = 1 << 4          # flow control
+    GENERAL_TRACE = 1 << 5
+    GENERAL_STRICT = 1 << 6
+
 ctypedef struct DeviceLock:         # see lock.pxd
     uint64_t owner                  # pthread_self of its holder: atomic
     uint32_t held                   # atomic
@@ -49,6 +58,7 @@ ctypedef struct Card:
     uint32_t tdlen, tdh, tdt, tctl
     uint32_t tx_ring_hint, tx_data_hint
     bint tx_running, tx_again
+    uint32_t tx_general             # GENERAL_*: 0 as long as the plain path will do
     uint8_t* tx_long                # [MAX_FRAME]: a packet of more descriptors than a batch holds
     void* wire                      # a fastring.wire.Wire, held by the E1000Device
 
@@ -57,6 +67,7 @@ ctypedef struct Card:
     uint32_t rdlen, rdh, rdt, rctl
     uint32_t rx_ring_hint, rx_data_hint
     uint32_t rx_buffer_size         # from RCTL.BSIZE and BSEX
+    uint32_t rx_general             # GENERAL_*: 0 as long as the plain path will do
     bint rx_refused                 # a lossless wire waits for room
     uint32_t ra_count               # entries of ra that may match
     uint64_t ra[RAR_ENTRIES]        # station addresses, first byte lowest; all ones where not valid

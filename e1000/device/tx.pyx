@@ -78,7 +78,9 @@ cdef void tx_turn(Card* card) noexcept nogil:
         if ring == NULL:
             received_master_abort(card)
             return
-        done = send_plain(card, ring, count, tail, left, &batch)
+        done = batch.descs = 0
+        if not card.tx_general:
+            done = send_plain(card, ring, count, tail, left, &batch)
         if done == 0 and batch.descs == 0:
             gather(card, ring, count, tail, left, &batch)
             if batch.packet_count:
