@@ -45,20 +45,40 @@ cdef extern from *:
     const uint64_t TXD_STA_MASK "FASTRING_TXD_STA_MASK"
 
 # Receive, second word (§3.2.3): length 15:0, checksum 31:16, status 39:32, errors 47:40, special 63:48
+cdef enum:
+    RXD_CHECKSUM_SHIFT = 16
+    RXD_SPECIAL_SHIFT = 48
+
 cdef extern from *:
     """
     #define FASTRING_RXD_STAT_DD (1ull << 32)
     #define FASTRING_RXD_STAT_EOP (1ull << 33)
     #define FASTRING_RXD_STAT_IXSM (1ull << 34)
     #define FASTRING_RXD_STAT_VP (1ull << 35)
+    #define FASTRING_RXD_STAT_TCPCS (1ull << 37)
+    #define FASTRING_RXD_STAT_IPCS (1ull << 38)
     #define FASTRING_RXD_STAT_PIF (1ull << 39)
     #define FASTRING_RXD_ERRORS (0xffull << 40)
+    #define FASTRING_RXD_ERROR_CE (1ull << 40)
+    #define FASTRING_RXD_ERROR_SE (1ull << 41)
+    #define FASTRING_RXD_ERROR_SEQ (1ull << 42)
+    #define FASTRING_RXD_ERROR_CXE (1ull << 44)
+    #define FASTRING_RXD_ERROR_TCPE (1ull << 45)
+    #define FASTRING_RXD_ERROR_IPE (1ull << 46)
     #define FASTRING_RXD_ERROR_RXE (1ull << 47)
     """
     const uint64_t RXD_STAT_DD "FASTRING_RXD_STAT_DD"
     const uint64_t RXD_STAT_EOP "FASTRING_RXD_STAT_EOP"
     const uint64_t RXD_STAT_IXSM "FASTRING_RXD_STAT_IXSM"
     const uint64_t RXD_STAT_VP "FASTRING_RXD_STAT_VP"
+    const uint64_t RXD_STAT_TCPCS "FASTRING_RXD_STAT_TCPCS"
+    const uint64_t RXD_STAT_IPCS "FASTRING_RXD_STAT_IPCS"
     const uint64_t RXD_STAT_PIF "FASTRING_RXD_STAT_PIF"
     const uint64_t RXD_ERRORS "FASTRING_RXD_ERRORS"
+    const uint64_t RXD_ERROR_CE "FASTRING_RXD_ERROR_CE"             # CRC or alignment error
+    const uint64_t RXD_ERROR_SE "FASTRING_RXD_ERROR_SE"             # symbol error
+    const uint64_t RXD_ERROR_SEQ "FASTRING_RXD_ERROR_SEQ"           # sequence error
+    const uint64_t RXD_ERROR_CXE "FASTRING_RXD_ERROR_CXE"           # carrier extension error
+    const uint64_t RXD_ERROR_TCPE "FASTRING_RXD_ERROR_TCPE"         # TCP or UDP checksum
+    const uint64_t RXD_ERROR_IPE "FASTRING_RXD_ERROR_IPE"           # IP header checksum
     const uint64_t RXD_ERROR_RXE "FASTRING_RXD_ERROR_RXE"

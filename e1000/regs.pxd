@@ -208,12 +208,18 @@ cpdef enum:                          # §13.4.33
     TCTL_SWXOFF = 1 << 22
     TCTL_RTLC = 1 << 24
 
-cpdef enum:                           # §13.5.4
+cpdef enum:                          # §13.4.47
+    RXCSUM_PCSS = 0xFF
+    RXCSUM_IPOFL = 1 << 8
+    RXCSUM_TUOFL = 1 << 9
+    RXCSUM_IPV6OFL = 1 << 10
+
+cpdef enum:                           # §13.5.3
     RAH_AS_SHIFT = 16
 
 cpdef enum:
     MAX_FRAME = 16384               # bytes with CRC; longer is dropped even with LPE
-    MAX_STANDARD_FRAME = 1518       # bytes with CRC without LPE; 1522 with a VLAN tag
+    MAX_STANDARD_FRAME = 1522       # bytes with CRC without LPE, VLAN tag or not
     MIN_FRAME = 64                  # bytes with CRC
     CRC_LENGTH = 4
     MAX_TX_BUFFER = 16288           # bytes in one legacy descriptor (§3.3.3)

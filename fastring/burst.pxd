@@ -5,8 +5,16 @@ from libc.string cimport memcpy
 
 from fastring.pool cimport BufferPool
 
-cdef enum:
-    FRAME_MORE = 1          # the packet goes on in the next Frame (as MSG_MORE; scatter-gather)
+cpdef enum:
+    FRAME_MORE = 1 << 0             # the packet goes on in the next Frame (as MSG_MORE; scatter-gather)
+    # What was wrong with a packet on its wire, on any of its Frames. A card receives it as its silicon would; nobody else looks.
+    FRAME_BAD_CRC = 1 << 1
+    FRAME_ALIGNMENT = 1 << 2        # not a whole number of bytes (10 and 100 Mbit/s)
+    FRAME_SYMBOL = 1 << 3           # a bad symbol
+    FRAME_RX_ERROR = 1 << 4         # the PHY signalled an error while it was received (RX_ER)
+    FRAME_SEQUENCE = 1 << 5         # a bad delimiter sequence
+    FRAME_CARRIER = 1 << 6          # a bad carrier extension (1000 Mbit/s, half duplex)
+    FRAME_ERRORS = 0x7E             # any of them
 
 cdef enum:
     NO_BUFFER = 0xFFFFFFFF  # Frame.buffer: the bytes belong to somebody else (a capture's mmap, a wire)

@@ -1,15 +1,26 @@
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Self
+from typing import Final, Self
 
 from typing_extensions import Buffer, disjoint_base
 
 from fastring.pool import BufferPool
 
+FRAME_MORE: Final[int]
+FRAME_BAD_CRC: Final[int]
+FRAME_ALIGNMENT: Final[int]
+FRAME_SYMBOL: Final[int]
+FRAME_RX_ERROR: Final[int]
+FRAME_SEQUENCE: Final[int]
+FRAME_CARRIER: Final[int]
+FRAME_ERRORS: Final[int]
+
 @disjoint_base
 class Burst:
     def __new__(cls, capacity: int = 256, pool: BufferPool | None = None) -> Self: ...
     @staticmethod
-    def from_packets(packets: Iterable[Buffer | Sequence[Buffer]], *, times: Sequence[int] | None = None) -> Burst: ...
+    def from_packets(
+        packets: Iterable[Buffer | Sequence[Buffer]], *, times: Sequence[int] | None = None, errors: Sequence[int] | None = None
+    ) -> Burst: ...
     @staticmethod
     def from_mapped(buffer: Buffer, *, iova: int, offsets: Sequence[int], lengths: Sequence[int]) -> Burst: ...
     @property

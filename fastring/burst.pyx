@@ -49,15 +49,18 @@ cdef class Burst:
             free(self.frames)
 
     @staticmethod
-    def from_packets(packets, *, times=None):
+    def from_packets(packets, *, times=None, errors=None):
         """Make a burst of bytes-like packets (at least one byte each), optionally with their times in nanoseconds.
 
         A packet may be a list or tuple of pieces, each a Frame of its own (scatter-gather). The burst keeps copies of what can change.
-        Raises ValueError for an empty packet or piece, or when there are not as many times as packets.
+        `errors`: for each packet what its wire did to it, FRAME_BAD_CRC and so on, or 0.
+        Raises ValueError for an empty packet or piece, or when there are not as many times or errors as packets.
         """
         kept = [[bytes(piece) for piece in (packet if isinstance(packet, (list, tuple)) else (packet,))] for packet in packets]
         if times is not None and len(times) != len(kept):
             raise ValueError(f"{len(kept)} packets but {len(times)} times")
+        if errors is not None and (len(errors) != len(kept) or any(bits & ~FRAME_ERRORS for bits in errors)):
+            raise ValueError(f"errors of {len(kept)} packets are as many combinations of FRAME_BAD_CRC and so on, not {errors!r}")
         cdef Burst burst = Burst(max(sum(map(len, kept)), 1))
         cdef Frame* frame = burst.frames
         for number, pieces in enumerate(kept):
@@ -73,7 +76,7 @@ cdef class Burst:
                 frame.len = len(piece)
                 frame.flags = FRAME_MORE
                 frame += 1
-            (frame - 1).flags = 0
+            (frame - 1).flags = 0 if errors is None else errors[number]
         burst.count = frame - burst.frames
         burst.keepalive = kept
         return burst

@@ -26,8 +26,8 @@ from e1000 import regmap
 from e1000.device import eeprom_image
 
 DEFAULT_MAC = "52:54:00:12:34:56"
-DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_runt", "rx_oversize", "rx_missed", "rx_dma", "tx_dma", "tx_empty", "tx_oversize",
-              "tx_no_cable")
+DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_control", "rx_runt", "rx_oversize", "rx_error", "rx_missed", "rx_dma", "tx_dma",
+              "tx_empty", "tx_oversize", "tx_no_cable")
 
 
 def parse_mac(mac):

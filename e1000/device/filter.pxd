@@ -20,8 +20,8 @@ cdef inline uint32_t multicast_hash(Card* card, uint64_t destination) noexcept n
 
 cdef enum:                          # what the filter says
     NOT_OURS = 0
-    EXACT = 1                       # a station address, broadcast, or unicast when promiscuous
-    INEXACT = 2                     # a multicast that only its hash, or MPE, let in: PIF
+    EXACT = 1                       # a station address, broadcast, or when promiscuous
+    INEXACT = 2                     # a multicast that only its hash let in: PIF
 
 
 cdef inline uint32_t address_match(Card* card, uint64_t destination) noexcept nogil:
@@ -35,7 +35,18 @@ cdef inline uint32_t address_match(Card* card, uint64_t destination) noexcept no
         if card.ra[i] == destination:
             return EXACT
     if destination & 1 and destination != ADDRESS_BITS:
+        if card.rctl & RCTL_MPE:
+            return EXACT
         bit = multicast_hash(card, destination)
-        if card.rctl & RCTL_MPE or card.regs[(MTA >> 2) + (bit >> 5)] >> (bit & 31) & 1:
+        if card.regs[(MTA >> 2) + (bit >> 5)] >> (bit & 31) & 1:
             return INEXACT
     return NOT_OURS
+
+
+cdef inline bint source_match(Card* card, uint64_t source) noexcept nogil:
+    """Whether an address register set to look at sources (RAH.AS, §13.5.3) has this one."""
+    cdef uint32_t i
+    for i in range(card.source_count):
+        if card.source[i] == source:
+            return True
+    return False

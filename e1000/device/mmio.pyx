@@ -4,10 +4,12 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from e1000.device.eeprom cimport eeprom_is_signed, eeprom_reset, read_eecd, write_eecd, write_eerd
+from e1000.device.filter cimport ADDRESS_BITS
 from e1000.device.interrupt cimport raise_cause, read_icr, update_line
 from e1000.device.link cimport reset_phy, update_status, write_mdic
-from e1000.device.rx cimport empty_fifo, rx_tail_moved
-from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, RAR_ENTRIES, REG_WORDS, Card
+from e1000.device.rx cimport resize_packet_buffer, rx_configure, rx_tail_moved
+from e1000.device.rx_fifo cimport empty_fifo
+from e1000.device.state cimport BAR0_SIZE, RAR_ENTRIES, REG_WORDS, Card
 from e1000.device.statistics cimport stat_index
 from e1000.device.tx cimport tx_run
 from e1000.regs cimport *
@@ -115,7 +117,7 @@ cdef uint32_t read_special(Card* card, uint32_t offset) noexcept nogil:
         return read_eecd(&card.eeprom)
     if offset == EERD:
         return card.eeprom.eerd
-    return card.regs[offset >> 2]   # CTRL, CTRL_EXT, STATUS, MDIC, RAL, RAH
+    return card.regs[offset >> 2]   # CTRL, CTRL_EXT, STATUS, MDIC, RAL, RAH, VET, FCT, PBA, RXCSUM
 
 
 cdef void mmio_write(Card* card, uint32_t offset, uint32_t value) noexcept nogil:
@@ -148,6 +150,7 @@ cdef void write_special(Card* card, uint32_t offset, uint32_t value) noexcept no
     elif offset == RCTL:
         card.rctl = value
         card.rx_buffer_size = buffer_size(value)
+        rx_configure(card)
         kick_rx(card)
     elif offset == TCTL:
         card.tctl = value
@@ -164,6 +167,12 @@ cdef void write_special(Card* card, uint32_t offset, uint32_t value) noexcept no
         card.regs[CTRL_EXT >> 2] = value & ~<uint32_t>CTRL_EXT_EE_RST
         if value & CTRL_EXT_EE_RST:
             load_eeprom(card)
+    elif offset == PBA:
+        resize_packet_buffer(card, value)
+    elif offset == VET or offset == FCT or offset == RXCSUM:
+        card.regs[offset >> 2] = value
+        card.rx_checksums |= offset == RXCSUM
+        rx_configure(card)
     elif RAL0 <= offset < RAL0 + 8 * RAR_ENTRIES:
         card.regs[offset >> 2] = value
         update_addresses(card)
@@ -212,15 +221,22 @@ cdef uint32_t buffer_size(uint32_t rctl) noexcept nogil:
 
 
 cdef void update_addresses(Card* card) noexcept nogil:
-    """Make the filter's table from RAL and RAH."""
-    cdef uint32_t i, low, high
-    card.ra_count = 0
+    """Make the filter's tables from RAL and RAH: valid addresses, by what AS has them compared with. Its other values are reserved."""
+    cdef uint32_t i, select
+    cdef uint64_t address
+    card.ra_count = card.source_count = 0
     for i in range(RAR_ENTRIES):
-        low = card.regs[(RAL0 >> 2) + 2 * i]
-        high = card.regs[(RAH0 >> 2) + 2 * i]
-        if high & RAH_AV:
-            card.ra[card.ra_count] = low | <uint64_t>(high & 0xFFFF) << 32
+        address = card.regs[(RAL0 >> 2) + 2 * i] | <uint64_t>card.regs[(RAH0 >> 2) + 2 * i] << 32
+        if not address >> 63:           # RAH.AV
+            continue
+        select = address >> (32 + RAH_AS_SHIFT) & 3
+        address &= ADDRESS_BITS
+        if select == 0:
+            card.ra[card.ra_count] = address
             card.ra_count += 1
+        elif select == 1:
+            card.source[card.source_count] = address
+            card.source_count += 1
 
 
 cdef void write_ctrl(Card* card, uint32_t value) noexcept nogil:
@@ -229,6 +245,7 @@ cdef void write_ctrl(Card* card, uint32_t value) noexcept nogil:
         card_reset(card)
         return
     card.regs[CTRL >> 2] = value & ~CTRL_PHY_RST
+    rx_configure(card)
     if value & CTRL_PHY_RST:
         reset_phy(card)
     update_status(card)
@@ -258,8 +275,9 @@ cdef void card_reset(Card* card) noexcept nogil:
     card.tctl = card.rctl = 0
     card.rx_buffer_size = buffer_size(0)
     empty_fifo(card)
-    card.fifo_size = FIFO_SIZE if (RESET[PBA >> 2] & 0xFFFF) * 1024 > FIFO_SIZE else (RESET[PBA >> 2] & 0xFFFF) * 1024
-    card.fifo_read = 0
+    resize_packet_buffer(card, RESET[PBA >> 2])
+    card.rx_checksums = False
+    rx_configure(card)
     eeprom_reset(&card.eeprom)
     load_eeprom(card)
     update_status(card)

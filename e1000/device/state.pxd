@@ -16,9 +16,11 @@ cdef enum:
 
 cdef enum:                          # frames that reached the card and went nowhere; the manual counts only some of them
     DROP_RX_DISABLED                # RCTL.EN clear or link down: nobody listens
-    DROP_RX_FILTERED                # not for this address
-    DROP_RX_RUNT                    # RUC
-    DROP_RX_OVERSIZE                # ROC
+    DROP_RX_FILTERED                # not for this address or VLAN
+    DROP_RX_CONTROL                 # a MAC control frame, for the card alone
+    DROP_RX_RUNT                    # RUC, RFC
+    DROP_RX_OVERSIZE                # ROC, RJC
+    DROP_RX_ERROR                   # damaged on its wire: CRCERRS, ALGNERRC, RXERRC
     DROP_RX_MISSED                  # MPC: FIFO full
     DROP_RX_DMA                     # buffer or ring outside mapped memory
     DROP_TX_DMA
@@ -35,6 +37,9 @@ cdef enum:                          # why a packet may not take the plain path: 
     GENERAL_PAUSE = 1 << 4          # flow control
     GENERAL_TRACE = 1 << 5
     GENERAL_STRICT = 1 << 6
+
+cdef enum:
+    NO_TYPE = 0x10000               # no 16-bit Ethernet type equals it
 
 ctypedef struct DeviceLock:         # see lock.pxd
     uint64_t owner                  # pthread_self of its holder: atomic
@@ -69,8 +74,12 @@ ctypedef struct Card:
     uint32_t rx_buffer_size         # from RCTL.BSIZE and BSEX
     uint32_t rx_general             # GENERAL_*: 0 as long as the plain path will do
     bint rx_refused                 # a lossless wire waits for room
+    bint rx_checksums               # RXCSUM was written since the reset: somebody looks
+    uint32_t vlan_type, control_type    # Ethernet types that tags and MAC control frames have, as loaded; NO_TYPE: no matter
     uint32_t ra_count               # entries of ra that may match
-    uint64_t ra[RAR_ENTRIES]        # station addresses, first byte lowest; all ones where not valid
+    uint64_t ra[RAR_ENTRIES]        # station addresses, first byte lowest
+    uint32_t source_count           # those to be matched with a frame's source (RAH.AS)
+    uint64_t source[RAR_ENTRIES]
 
     # Interrupts
     uint32_t icr, ims
@@ -88,7 +97,7 @@ ctypedef struct Card:
     uint64_t drops[DROP_REASONS]
     uint64_t tx_padded, tx_pad_bytes
 
-    # Receive FIFO: a byte ring of (u32 length, frame) records
+    # Receive FIFO: a byte ring of records, see rx_fifo.pyx
     uint8_t* fifo
     uint32_t fifo_size, fifo_read, fifo_used
 

@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from e1000.device.filter cimport ADDRESS_BITS
 from e1000.device.state cimport Card
-from e1000.regs cimport BPRC, GORCL, GOTCL, GPRC, GPTC, MPRC, PRC64, PTC64, TORL, TOTL, TPR, TPT
+from e1000.regs cimport BPRC, GORCL, GOTCL, GPRC, GPTC, MPRC, PRC64, PTC64, RCTL_BAM, TORL, TOTL, TPR, TPT
 
 
 cdef inline uint32_t stat_index(uint32_t offset) noexcept nogil:
@@ -43,7 +43,7 @@ cdef inline void count_received_kind(Card* card, uint64_t destination, uint32_t 
     stat[stat_index(PRC64) + size_class(length)] += 1
     if destination & 1:
         if destination == ADDRESS_BITS:
-            stat[stat_index(BPRC)] += 1
+            stat[stat_index(BPRC)] += card.rctl & RCTL_BAM != 0     # not while broadcasts as such are filtered out (§13.7.28)
         else:
             stat[stat_index(MPRC)] += 1
 

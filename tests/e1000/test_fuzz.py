@@ -206,7 +206,8 @@ def test_no_frame_is_stored_over_the_end_of_mapped_memory(buffers, bursts, rctl)
         stored = [box.addresses.read(box.pages[1] + 16 * slot + 8, 8) for slot in range(64)]
         lost = sum(desc[5] != 0 for desc in stored)
         assert box.cards[0].drops["rx_dma"] == lost
-        assert box.cards[0].read(regs.GPRC) + sum(box.cards[0].drops.values()) <= sum(map(len, bursts))
+        # A frame that finds no buffer at the end was received all the same (§13.7)
+        assert box.cards[0].read(regs.GPRC) + sum(box.cards[0].drops.values()) - lost <= sum(map(len, bursts))
         works_after_reset(box)
     finally:
         box.close()

@@ -14,7 +14,7 @@ from fastring.burst import Burst
 ALL = 0xFFFFFFFF
 MAP = expand()
 # Written to, these do something else than store; each has tests of its own.
-ACTING = {"CTRL", "STATUS", "ICR", "ICS", "IMS", "IMC", "EECD", "EERD", "CTRL_EXT", "MDIC"}
+ACTING = {"CTRL", "STATUS", "ICR", "ICS", "IMS", "IMC", "EECD", "EERD", "CTRL_EXT", "MDIC", "PBA"}
 
 
 def by_access(*accesses):

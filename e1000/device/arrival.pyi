@@ -1,0 +1,1 @@
+"""A frame at the door of the receive engine: for cimport only."""

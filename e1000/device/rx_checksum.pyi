@@ -1,0 +1,1 @@
+"""Checksums of received packets: for cimport only."""
