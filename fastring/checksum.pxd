@@ -8,7 +8,10 @@ ctypedef struct Sum:                # of bytes that come one after another, in w
     uint64_t total
     uint32_t bytes
 
-cdef uint64_t sum_words(const uint8_t* data, uint32_t length) noexcept nogil
+cdef extern from "fastring/checksum.h":
+    # The unfolded sum of `length` bytes
+    uint64_t sum_words "fastring_sum"(const uint8_t* data, uint32_t length) nogil
+
 cdef void sum_frame(Sum* sum, const Frame* pieces, int n, uint32_t start, uint32_t length) noexcept nogil
 
 

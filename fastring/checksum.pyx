@@ -1,28 +1,6 @@
-"""The Internet checksum (RFC 1071): sums of 16-bit words as they lie in memory, end-around carry kept for later.
+"""The Internet checksum (RFC 1071) of packets in pieces, and of bytes from Python."""
 
-A 64-bit total takes 2^32 words of 32 bits without a carry, so none is looked for before `fold`; the loop is one a compiler vectorises.
-"""
-
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
-
-
-cdef uint64_t sum_words(const uint8_t* data, uint32_t length) noexcept nogil:
-    """The unfolded sum of `length` bytes."""
-    cdef uint64_t total = 0
-    cdef uint32_t word, i
-    cdef uint16_t half
-    for i in range(length >> 2):
-        memcpy(&word, data + 4 * <uint64_t>i, 4)
-        total += word
-    data += length & ~3u
-    if length & 2:
-        memcpy(&half, data, 2)
-        total += half
-        data += 2
-    if length & 1:
-        total += data[0]
-    return total
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 
 cdef void sum_frame(Sum* sum, const Frame* pieces, int n, uint32_t start, uint32_t length) noexcept nogil:

@@ -22,8 +22,8 @@ RxDesc = namedtuple("RxDesc", "address length checksum status errors special")
 
 # Second word of a descriptor: command bits, status bits (§3.2.3, §3.3)
 EOP, IFCS, RS, RPS, DEXT = 1 << 24, 1 << 25, 1 << 27, 1 << 28, 1 << 29
-DD, RX_EOP, IXSM, PIF = 1, 2, 4, 0x80
-RXE = 0x80
+DD, RX_EOP, IXSM, VP, TCPCS, IPCS, PIF = 1, 2, 4, 8, 0x20, 0x40, 0x80
+CE, SE, SEQ, CXE, TCPE, IPE, RXE = 1, 2, 4, 0x10, 0x20, 0x40, 0x80
 
 
 def packet(length, *, to=STATION, seed=0, ethertype=0x0800):
@@ -92,6 +92,11 @@ class BareCard:
             self.addresses.write(address, content)
         return address
 
+    @property
+    def drops(self):
+        """The reasons for which frames went nowhere, and how many each."""
+        return {reason: n for reason, n in self.device.drops.items() if n}
+
     def counts(self, *names):
         """Statistics by register name, read (and so cleared); 64-bit ones by their name without L or H."""
         return tuple(self.read(getattr(regs, n)) if hasattr(regs, n) else self.read64(n) for n in names)
@@ -156,9 +161,9 @@ class BareCard:
         self.rx_tail = (self.rx_tail + descriptors) % self.rx_count
         self.write(regs.RDT, self.rx_tail)
 
-    def receive(self, *packets):
-        """Let packets arrive from the wire; what finds no room is dropped."""
-        self.wire.inject(Burst.from_packets(packets))
+    def receive(self, *packets, errors=0):
+        """Let packets arrive from the wire, damaged as `errors` says; what finds no room is dropped."""
+        self.wire.inject(Burst.from_packets(packets, errors=[errors] * len(packets)))
 
     def rx_desc(self, slot):
         return RxDesc._make(struct.unpack("<QHHBBH", self.addresses.read(self.rx_base + 16 * slot, 16)))
