@@ -13,7 +13,7 @@ from e1000.device.interrupt cimport raise_cause
 from e1000.device.pci cimport received_master_abort
 from e1000.device.rx_checksum cimport checksum_bits
 from e1000.device.rx_fifo cimport drain_fifo, resize_fifo, to_fifo
-from e1000.device.rx_store cimport Ring, count_stored, describe, needed, passed_status, skip_null, store
+from e1000.device.rx_store cimport ENOUGH, NOT_YET, Ring, Room, count_stored, describe, passed_status, room_for, store
 from e1000.device.state cimport (DROP_RX_DISABLED, FIFO_SIZE, GENERAL_CHECKSUM, GENERAL_PAUSE, GENERAL_VLAN, NO_TYPE, Card, ring_count)
 from e1000.device.statistics cimport count_arrivals, count_good, count_received_kind
 from e1000.regs cimport (CRC_LENGTH, CTRL, CTRL_RFCE, CTRL_VME, FCT, ICR_RXDMT0, ICR_RXT0, MAX_FRAME, MAX_STANDARD_FRAME, MIN_FRAME, PBA,
@@ -124,17 +124,28 @@ cdef inline Region buffer_region(Card* card) noexcept nogil:
 
 
 cdef int receive_any(Card* card, Ring* ring, Frame* frames, int n, bint may_refuse) noexcept nogil:
-    """Take the next frame, whatever it is. Returns its Frames; 0 if a lossless wire must wait."""
+    """Take the next frame, whatever it is. Returns its Frames; 0 if a lossless wire must wait.
+
+    What a lossless wire brings is taken when there are descriptors for it, or never will be, and does not wait in the FIFO.
+    """
     cdef Arrival frame
+    cdef Room room
     look_at(&frame, frames, n)
     judge(card, &frame)
-    if frame.fate == PASSES and may_refuse and not has_room(card, ring, frame.length - frame.stripped):
+    if frame.fate != PASSES:
+        count_arrival(card, &frame, &ring.causes)
+        return frame.count
+    room = room_for(card, ring, frame.length - frame.stripped)
+    if may_refuse and (room == NOT_YET or room == ENOUGH and card.fifo_used):
         card.rx_refused = True
         return 0
     count_arrival(card, &frame, &ring.causes)
-    if frame.fate == PASSES:
-        describe(card, &frame)
-        place(card, ring, &frame)
+    describe(card, &frame)
+    if room == ENOUGH and not card.fifo_used:
+        count_stored(card, &frame)
+        store(card, ring, &frame)
+    else:
+        to_fifo(card, ring, &frame, room)
     return frame.count
 
 
@@ -172,22 +183,6 @@ cdef void close_ring(Card* card, Ring* ring) noexcept nogil:
         ring.causes |= ICR_RXDMT0
     if ring.causes:
         raise_cause(card, ring.causes)
-
-
-cdef inline bint has_room(Card* card, Ring* ring, uint32_t length) noexcept nogil:
-    """A lossless wire's frame is taken when descriptors are there for it, and never waits in the FIFO."""
-    skip_null(ring)
-    return (ring.available >= needed(card, length) and card.fifo_used == 0) or needed(card, length) >= ring.count > 0
-
-
-cdef void place(Card* card, Ring* ring, Arrival* frame) noexcept nogil:
-    """Give an admitted frame to the host, to the FIFO, or up."""
-    skip_null(ring)
-    if card.fifo_used or ring.available < needed(card, frame.length - frame.stripped):
-        to_fifo(card, ring, frame)
-    else:
-        count_stored(card, frame)
-        store(card, ring, frame)
 
 
 cdef void rx_tail_moved(Card* card) noexcept nogil:

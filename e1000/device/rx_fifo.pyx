@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from e1000.device.arrival cimport Arrival, look_at
-from e1000.device.rx_store cimport Ring, count_stored, needed, store
+from e1000.device.rx_store cimport ENOUGH, NEVER, Ring, Room, count_stored, room_for, store
 from e1000.device.state cimport DROP_RX_DISABLED, DROP_RX_MISSED, Card
 from e1000.device.statistics cimport stat_index
 from e1000.regs cimport CRC_LENGTH, ICR_RXO, MPC, RNBC
@@ -33,12 +33,12 @@ cdef inline Record* first_record(Card* card) noexcept nogil:
     return <Record*>(card.fifo + card.fifo_read)
 
 
-cdef void to_fifo(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
-    """Keep a frame until the host gives descriptors; MPC when there is no room, or it needs more descriptors than there can be."""
+cdef void to_fifo(Card* card, Ring* ring, const Arrival* frame, Room room) noexcept nogil:
+    """Keep a frame until the host gives descriptors; MPC when it does not fit in here, or never will in the ring."""
     cdef Record record
     cdef uint32_t offset = sizeof(Record)
     cdef int i
-    if record_size(frame.length) > card.fifo_size - card.fifo_used or needed(card, frame.length - frame.stripped) >= ring.count > 0:
+    if record_size(frame.length) > card.fifo_size - card.fifo_used or room == NEVER:
         card.stat[stat_index(MPC)] += 1
         card.drops[DROP_RX_MISSED] += 1
         ring.causes |= ICR_RXO
@@ -77,17 +77,17 @@ cdef void drop_first(Card* card) noexcept nogil:
 cdef void drain_fifo(Card* card, Ring* ring) noexcept nogil:
     """Give waiting frames to the host as far as its descriptors reach."""
     cdef Record* record
-    cdef uint32_t wanted
+    cdef Room room
     while card.fifo_used:
         record = first_record(card)
-        wanted = needed(card, record.length - record.stripped)
-        if ring.available < wanted:
-            if ring.count == 0 or wanted < ring.count:
-                break
-            card.stat[stat_index(MPC)] += 1             # the ring shrank under it: it can never be delivered
+        room = room_for(card, ring, record.length - record.stripped)
+        if room == ENOUGH:
+            store_first(card, ring, record)
+        elif room == NEVER:                             # the ring is another than when it came
+            card.stat[stat_index(MPC)] += 1
             card.drops[DROP_RX_MISSED] += 1
         else:
-            store_first(card, ring, record)
+            break
         drop_first(card)
 
 

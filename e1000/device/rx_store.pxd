@@ -6,7 +6,7 @@ from e1000.desc cimport RXD_STAT_DD, RXD_STAT_PIF, Desc
 from e1000.device.arrival cimport Arrival
 from e1000.device.filter cimport INEXACT
 from e1000.device.state cimport Card
-from e1000.regs cimport CRC_LENGTH, ICR_RXT0, RCTL_SECRC
+from e1000.regs cimport ICR_RXT0
 
 ctypedef struct Ring:               # the receive ring during one call
     Desc* desc                      # NULL: not set up, or outside mapped memory
@@ -15,19 +15,15 @@ ctypedef struct Ring:               # the receive ring during one call
     uint32_t available_before
     uint32_t causes                 # of interrupts, so far
 
+cdef enum Room:                     # for a frame in the ring
+    ENOUGH
+    NOT_YET
+    NEVER                           # it needs more descriptors than the ring can have
+
 cdef void describe(Card* card, Arrival* frame) noexcept nogil
 cdef void store(Card* card, Ring* ring, const Arrival* frame) noexcept nogil
-cdef void skip_null(Ring* ring) noexcept nogil
+cdef Room room_for(Card* card, Ring* ring, uint32_t length) noexcept nogil
 cdef void count_stored(Card* card, const Arrival* frame) noexcept nogil
-
-
-cdef inline uint32_t needed(Card* card, uint32_t length) noexcept nogil:
-    """Descriptors for a frame of which `length` bytes without CRC are stored."""
-    if not card.rctl & RCTL_SECRC:
-        length += CRC_LENGTH
-    if length <= card.rx_buffer_size:
-        return 1
-    return (length + card.rx_buffer_size - 1) // card.rx_buffer_size
 
 
 cdef inline uint64_t passed_status(uint32_t match) noexcept nogil:

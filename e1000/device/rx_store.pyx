@@ -68,6 +68,40 @@ cdef void count_stored(Card* card, const Arrival* frame) noexcept nogil:
         count_received_kind(card, frame.destination, frame.length + CRC_LENGTH)
 
 
+# --- room ---
+
+cdef Room room_for(Card* card, Ring* ring, uint32_t length) noexcept nogil:
+    """Whether there are descriptors for `length` bytes and the CRC, if it is stored."""
+    cdef uint32_t wanted = 1, found = 0, index, left
+    if not card.rctl & RCTL_SECRC:
+        length += CRC_LENGTH
+    if length > card.rx_buffer_size:
+        wanted = (length + card.rx_buffer_size - 1) // card.rx_buffer_size
+    skip_null(ring)
+    index = ring.head
+    left = ring.available
+    while left and found < wanted:
+        found += not is_null(&ring.desc[index])
+        index = index + 1 if index + 1 != ring.count else 0
+        left -= 1
+    if found == wanted:
+        return ENOUGH
+    return NEVER if ring.count > 0 and (wanted >= ring.count or ring.available + 1 == ring.count) else NOT_YET
+
+
+cdef inline bint is_null(const Desc* desc) noexcept nogil:
+    return load_relaxed64(&desc.address) == 0
+
+
+cdef void skip_null(Ring* ring) noexcept nogil:
+    """Descriptors with the address 0 hold no data: they go back done and otherwise as they were (§3.2.5)."""
+    cdef Desc* desc
+    while ring.available and is_null(&ring.desc[ring.head]):
+        desc = &ring.desc[ring.head]
+        store_release64(&desc.word, load_relaxed64(&desc.word) | RXD_STAT_DD)
+        advance(ring)
+
+
 # --- copying ---
 
 ctypedef struct Cursor:             # where copying a frame has got to
@@ -144,17 +178,6 @@ cdef inline void next_piece(Cursor* cursor) noexcept nogil:
     cursor.here = cursor.piece.len - cursor.skip
     cursor.skip = 0
     cursor.piece += 1
-
-
-cdef void skip_null(Ring* ring) noexcept nogil:
-    """Descriptors with the address 0 hold no data: they go back done and otherwise as they were (§3.2.5)."""
-    cdef Desc* desc
-    while ring.available:
-        desc = &ring.desc[ring.head]
-        if load_relaxed64(&desc.address) != 0:
-            return
-        store_release64(&desc.word, load_relaxed64(&desc.word) | RXD_STAT_DD)
-        advance(ring)
 
 
 cdef void fail_dma(Card* card, Ring* ring) noexcept nogil:
