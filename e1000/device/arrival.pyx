@@ -9,9 +9,10 @@ from libc.string cimport memcpy, memset
 from e1000.device.filter cimport EXACT, INEXACT, NOT_OURS, address_match, source_match
 from e1000.device.state cimport DROP_RX_CONTROL, DROP_RX_ERROR, DROP_RX_FILTERED, DROP_RX_OVERSIZE, DROP_RX_RUNT, Card
 from e1000.device.statistics cimport count_arrivals, stat_index
-from e1000.regs cimport (ALGNERRC, CEXTERR, CRC_LENGTH, CRCERRS, CTRL, CTRL_VME, FCAH, FCAL, ICR_RXSEQ, MAX_FRAME, MAX_STANDARD_FRAME, MIN_FRAME,
-                         RAH0, RAH_AV, RAL0, RCTL_CFI, RCTL_CFIEN, RCTL_DPF, RCTL_LPE, RCTL_PMCF, RCTL_SBP, RCTL_VFE, RFC, RJC, RLEC, ROC, RUC,
-                         RXERRC, SEC, SYMERRS, VFTA)
+from e1000.regs cimport (
+    ALGNERRC, CEXTERR, CRC_LENGTH, CRCERRS, CTRL, CTRL_VME, FCAH, FCAL, ICR_RXSEQ, MAX_FRAME, MAX_STANDARD_FRAME, MIN_FRAME, RAH0, RAH_AV,
+    RAL0, RCTL_CFI, RCTL_CFIEN, RCTL_DPF, RCTL_LPE, RCTL_PMCF, RCTL_SBP, RCTL_VFE, RFC, RJC, RLEC, ROC, RUC, RXERRC, SEC, SYMERRS, VFTA,
+)
 from fastring.burst cimport (FRAME_ALIGNMENT, FRAME_BAD_CRC, FRAME_CARRIER, FRAME_ERRORS, FRAME_MORE, FRAME_RX_ERROR, FRAME_SEQUENCE,
                              FRAME_SYMBOL, Frame)
 

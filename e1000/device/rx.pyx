@@ -92,10 +92,10 @@ cdef inline int take_plain(Card* card, Ring* ring, Frame* frames, int n, bint of
         target = within(&region, load_relaxed64(&desc.address), length, True)
         if target == NULL:
             break
-        copy_frame(target, frame.data, length)
         status = RXD_STAT_IXSM
         if offloads and card.rx_checksums:
             status = checksum_bits(card, frame.data, length if length < HEADER else HEADER, frame, 1, length, 0, NULL)
+        copy_frame(target, frame.data, length)
         # The data before DD: pairs with the driver's acquire of DD.
         store_release64(&desc.word, length | RXD_STAT_EOP | passed_status(match) | status)
         octets += length + CRC_LENGTH

@@ -171,14 +171,12 @@ cdef void find_ipv6(Card* card, Headers* found) noexcept nogil:
 cdef void find_segment(Headers* found, uint32_t protocol, bint may_be_zero) noexcept nogil:
     """TCP, or UDP with a checksum (§3.2.9.5), from the offset to the end; completes the sum of the pseudo header."""
     cdef const uint8_t* segment = found.bytes + found.offset
-    cdef uint32_t length = found.end - found.offset
+    cdef uint32_t length = found.end - found.offset, most = length
     if found.offset > found.end or found.offset + UDP_LENGTH > found.have:
         return
     if protocol == UDP:
-        if length < load_be16(segment + 4) or may_be_zero and segment[6] == 0 and segment[7] == 0:
-            return
         length = load_be16(segment + 4)
-        if length < UDP_LENGTH:
+        if length < UDP_LENGTH or length > most or may_be_zero and segment[6] == 0 and segment[7] == 0:
             return
     elif protocol != TCP or length < TCP_LENGTH:
         return

@@ -4,12 +4,17 @@ import random
 from itertools import pairwise
 
 import pytest
-from cards import DD, IPCS, IPE, IXSM, PIF, RX_EOP, STATION, TCPCS, TCPE, VP, BareCard, packet
+from cards import DD, IPCS, IPE, IXSM, RX_EOP, TCPCS, TCPE, VP, packet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP, IPOption_Timestamp
 from scapy.layers.inet6 import (
-    IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, PadN,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
+    PadN,
 )
 from scapy.layers.l2 import LLC, SNAP, Dot1Q, Dot3, Ether
 from scapy.packet import Raw

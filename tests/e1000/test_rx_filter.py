@@ -71,7 +71,13 @@ def test_the_valid_bit_can_be_cleared_while_frames_arrive(card):
 
 @pytest.mark.parametrize(
     ("rctl", "to", "pif"),
-    [(0, GROUP, True), (regs.RCTL_MPE, GROUP, False), (regs.RCTL_UPE, OTHER, False), (regs.RCTL_BAM, BROADCAST, False), (0, STATION, False)],
+    [
+        (0, GROUP, True),
+        (regs.RCTL_MPE, GROUP, False),
+        (regs.RCTL_UPE, OTHER, False),
+        (regs.RCTL_BAM, BROADCAST, False),
+        (0, STATION, False),
+    ],
 )
 @pytest.mark.parametrize("general", [False, True], ids=["plain", "with-crc"])
 def test_only_the_multicast_table_is_inexact(card, rctl, to, pif, general):

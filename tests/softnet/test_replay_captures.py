@@ -61,7 +61,9 @@ def test_scapy_reads_the_same_packets_from_what_arrived(name, data, replayed, tm
     offered, arrived = rdpcap(str(data / name)), rdpcap(str(tmp_path / "out.pcap"))
     assert [bytes(packet).ljust(60, b"\0") for packet in offered] == [bytes(packet) for packet in arrived]
     assert [packet.time for packet in offered] == [packet.time for packet in arrived]
-    assert [packet.summary() for packet in offered] == [packet.summary().removesuffix(" / Padding") for packet in arrived]
+    # Whether scapy tells the padding depends on which of its layers somebody has imported
+    summaries = [[packet.summary().removesuffix(" / Padding") for packet in packets] for packets in (offered, arrived)]
+    assert summaries[0] == summaries[1]
 
 
 @pytest.mark.parametrize("name", ["mixed.pcap", "short.pcap", "two-interfaces.pcapng"])
