@@ -4,7 +4,7 @@ Fetching a word once and taking it apart in registers is not only faster: a host
 while the device looks at it cannot make two checks see two values.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 cdef extern from *:
     """
@@ -20,10 +20,12 @@ cdef extern from *:
 # Transmit, second word. Legacy (§3.3.3):  length 15:0, CSO 23:16, CMD 31:24, STA 35:32, CSS 47:40, special 63:48
 #   data (§3.3.7):    DTALEN 19:0, DTYP 23:20, DCMD 31:24, STA 35:32, POPTS 47:40, special 63:48
 #   context (§3.3.6): PAYLEN 19:0, DTYP 23:20, TUCMD 31:24, STA 35:32, HDRLEN 47:40, MSS 63:48
+#     and its first word: IPCSS 7:0, IPCSO 15:8, IPCSE 31:16, TUCSS 39:32, TUCSO 47:40, TUCSE 63:48
 cdef enum:
     TXD_CMD_EOP = 1 << 24
     TXD_CMD_IFCS = 1 << 25
-    TXD_CMD_IC = 1 << 26            # legacy; TSE in a data descriptor
+    TXD_CMD_IC = 1 << 26            # legacy
+    TXD_CMD_TSE = 1 << 26           # data and context
     TXD_CMD_RS = 1 << 27
     TXD_CMD_RPS = 1 << 28
     TXD_CMD_DEXT = 1 << 29
@@ -33,6 +35,10 @@ cdef enum:
     TXD_DTYP_DATA = 1 << 20
     TXD_LEGACY_LENGTH = 0xFFFF
     TXD_DATA_LENGTH = 0xFFFFF
+    TXD_TUCMD_TCP = 1 << 24         # context: else UDP
+    TXD_TUCMD_IP = 1 << 25          # context: IPv4, else IPv6
+    TXD_POPTS_IXSM = 1 << 0         # data: insert the IP checksum
+    TXD_POPTS_TXSM = 1 << 1         # data: insert the TCP or UDP checksum
 
 cdef extern from *:
     """
@@ -43,6 +49,33 @@ cdef extern from *:
     const uint64_t TXD_CMD_IDE "FASTRING_TXD_CMD_IDE"
     const uint64_t TXD_STA_DD "FASTRING_TXD_STA_DD"
     const uint64_t TXD_STA_MASK "FASTRING_TXD_STA_MASK"
+
+cdef inline bint is_context(uint64_t word) noexcept nogil:
+    """A context descriptor belongs to no packet, and its bit 24 (TCP) is not EOP (§3.3.6). Nor is a type that does not exist."""
+    return word & TXD_CMD_DEXT and word & TXD_DTYP_MASK != TXD_DTYP_DATA
+
+
+cdef inline uint32_t buffer_length(uint64_t address, uint64_t word) noexcept nogil:
+    """Bytes of packet a transmit descriptor leads to: none in a context descriptor, nor at a null address (§3.3.3)."""
+    if address == 0 or is_context(word):
+        return 0
+    return word & TXD_DATA_LENGTH if word & TXD_CMD_DEXT else word & TXD_LEGACY_LENGTH
+
+
+cdef inline bint is_segmented(uint64_t word) noexcept nogil:
+    """Of a packet's first descriptor: whether the packet is to be cut into segments."""
+    return word & (TXD_CMD_DEXT | TXD_CMD_TSE) == TXD_CMD_DEXT | TXD_CMD_TSE
+
+
+cdef inline uint32_t packet_options(uint64_t word) noexcept nogil:
+    """Of a packet's first descriptor: its TXD_POPTS_*."""
+    return word >> 40 & (TXD_POPTS_IXSM | TXD_POPTS_TXSM) if word & TXD_CMD_DEXT else 0
+
+
+cdef inline uint32_t special(uint64_t word) noexcept nogil:
+    """A VLAN tag."""
+    return <uint32_t>(word >> 48)
+
 
 # Receive, second word (§3.2.3): length 15:0, checksum 31:16, status 39:32, errors 47:40, special 63:48
 cdef enum:

@@ -14,9 +14,9 @@ from e1000.device.mmio cimport card_reset, mmio_read, mmio_write, register_peek
 from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, CONFIG_SIZE, IO_SIZE, config_read, config_write,
                                io_read, io_write, memory_read, memory_write, pci_reset)
 from e1000.device.rx cimport rx_receive
-from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, Card, DeviceLock
+from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, STAGE_SIZE, Card, DeviceLock
 from e1000.device.tx cimport tx_run
-from e1000.regs cimport MAX_FRAME, RDT, TDT
+from e1000.regs cimport RDT, TDT
 from fastring.atomic cimport store_release32
 from fastring.burst cimport Frame
 from fastring.clock cimport Clock
@@ -27,7 +27,7 @@ from e1000.device import eeprom_image
 
 DEFAULT_MAC = "52:54:00:12:34:56"
 DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_control", "rx_runt", "rx_oversize", "rx_error", "rx_missed", "rx_dma", "tx_dma",
-              "tx_empty", "tx_oversize", "tx_no_cable")
+              "tx_empty", "tx_oversize", "tx_no_cable", "tx_context")
 
 
 def parse_mac(mac):
@@ -95,8 +95,8 @@ cdef class E1000Device:
         if self.card == NULL:
             raise MemoryError()
         self.card.fifo = <unsigned char*>calloc(1, FIFO_SIZE)
-        self.card.tx_long = <unsigned char*>calloc(1, MAX_FRAME)
-        if self.card.fifo == NULL or self.card.tx_long == NULL:
+        self.card.tx_stage = <unsigned char*>calloc(1, STAGE_SIZE)
+        if self.card.fifo == NULL or self.card.tx_stage == NULL:
             raise MemoryError()
 
     def __init__(self, *, mac=None, eeprom=None, Wire wire=None, Clock clock=None, device_id=0x100E):
@@ -122,7 +122,7 @@ cdef class E1000Device:
         if self.card != NULL:
             link_cancel(self.card)
             free(self.card.fifo)
-            free(self.card.tx_long)
+            free(self.card.tx_stage)
             free(self.card)
 
     def plug(self, Wire wire not None):

@@ -48,6 +48,8 @@ cdef uint32_t mmio_read(Card* card, uint32_t offset) noexcept nogil:
     cdef uint32_t i = (offset & (BAR0_SIZE - 1)) >> 2, value
     cdef uint64_t* stat
     cdef Kind kind = <Kind>KIND[i]
+    if card.tx_owed:
+        kick_tx(card)
     if kind == STORED:
         return card.regs[i]
     if kind == SPECIAL:
@@ -123,6 +125,8 @@ cdef uint32_t read_special(Card* card, uint32_t offset) noexcept nogil:
 cdef void mmio_write(Card* card, uint32_t offset, uint32_t value) noexcept nogil:
     """Write a 32-bit register and do what it sets off."""
     cdef uint32_t i = (offset & (BAR0_SIZE - 1)) >> 2
+    if card.tx_owed:
+        kick_tx(card)
     if KIND[i] == STORED:
         card.regs[i] = (card.regs[i] & ~MASK[i]) | (value & MASK[i])
     elif KIND[i] == SPECIAL:
@@ -183,6 +187,7 @@ cdef void write_special(Card* card, uint32_t offset, uint32_t value) noexcept no
 cdef void write_ring(Card* card, uint32_t offset, uint32_t value) noexcept nogil:
     """Ring bases, lengths and heads."""
     card.generation += 1
+    card.tx_segments = 0
     if offset == TDBAL:
         card.tdba = (card.tdba & 0xFFFFFFFF00000000ull) | value
     elif offset == TDBAH:
@@ -273,6 +278,9 @@ cdef void card_reset(Card* card) noexcept nogil:
     store_release32(&card.tdt, 0)
     store_release32(&card.rdt, 0)
     card.tctl = card.rctl = 0
+    memset(card.tx_context, 0, sizeof(card.tx_context))
+    card.tx_segments = 0
+    card.tx_owed = False
     card.rx_buffer_size = buffer_size(0)
     empty_fifo(card)
     resize_packet_buffer(card, RESET[PBA >> 2])

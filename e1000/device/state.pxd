@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from e1000.desc cimport Desc
 from e1000.device.eeprom cimport Eeprom
 from e1000.device.phy cimport Phy
 from fastring.clock cimport Timer
@@ -13,6 +14,7 @@ cdef enum:
     RAR_ENTRIES = 16
     STATS = 64                      # 32-bit slots from 0x4000; a 64-bit statistic lives in its low half's slot
     FIFO_SIZE = 0x10000             # packet buffer: 64 KiB, split by PBA
+    STAGE_SIZE = 0x10000
 
 cdef enum:                          # frames that reached the card and went nowhere; the manual counts only some of them
     DROP_RX_DISABLED                # RCTL.EN clear or link down: nobody listens
@@ -27,6 +29,7 @@ cdef enum:                          # frames that reached the card and went nowh
     DROP_TX_EMPTY                   # a packet of no bytes
     DROP_TX_OVERSIZE                # longer than the packet buffer can ever send
     DROP_TX_NO_CABLE                # sent with nothing plugged in
+    DROP_TX_CONTEXT                 # a segmentation whose context makes no sense: no MSS, no header, or more header than data
     DROP_REASONS
 
 cdef enum:                          # why a packet may not take the plain path: bits of tx_general and rx_general
@@ -64,7 +67,11 @@ ctypedef struct Card:
     uint32_t tx_ring_hint, tx_data_hint
     bint tx_running, tx_again
     uint32_t tx_general             # GENERAL_*: 0 as long as the plain path will do
-    uint8_t* tx_long                # [MAX_FRAME]: a packet of more descriptors than a batch holds
+    Desc tx_context[2]              # the last context descriptors: for checksums, and (TSE) for segmentation
+    uint32_t tx_segments            # of the packet at the head, these the wire has taken already
+    uint64_t tx_budget              # bytes of segments that this run may still make
+    bint tx_owed                    # it ran out before the ring was done with
+    uint8_t* tx_stage               # [STAGE_SIZE]: packets the card works on; nothing outlives a call to the wire
     void* wire                      # a fastring.wire.Wire, held by the E1000Device
 
     # Receive engine. rdt may be written by the driver's thread: atomic.

@@ -3,6 +3,7 @@
 import struct
 import threading
 from collections import namedtuple
+from itertools import pairwise
 
 from e1000 import regs
 from e1000.bus import HostMemory, LocalBus
@@ -21,7 +22,10 @@ GUARD = 0xA5
 RxDesc = namedtuple("RxDesc", "address length checksum status errors special")
 
 # Second word of a descriptor: command bits, status bits (§3.2.3, §3.3)
-EOP, IFCS, RS, RPS, DEXT = 1 << 24, 1 << 25, 1 << 27, 1 << 28, 1 << 29
+EOP, IFCS, IC, RS, RPS, DEXT, VLE, IDE = 1 << 24, 1 << 25, 1 << 26, 1 << 27, 1 << 28, 1 << 29, 1 << 30, 1 << 31
+TSE = IC
+TUCMD_TCP, TUCMD_IP = EOP, IFCS
+POPTS_IXSM, POPTS_TXSM = 1, 2
 DD, RX_EOP, IXSM, VP, TCPCS, IPCS, PIF = 1, 2, 4, 8, 0x20, 0x40, 0x80
 CE, SE, SEQ, CXE, TCPE, IPE, RXE = 1, 2, 4, 0x10, 0x20, 0x40, 0x80
 
@@ -33,19 +37,29 @@ def packet(length, *, to=STATION, seed=0, ethertype=0x0800):
     return body[:length]
 
 
-def legacy(address, length, *, cmd=EOP | IFCS | RS):
+def legacy(address, length, *, cmd=EOP | IFCS | RS, cso=0, css=0, special=0):
     """A legacy transmit descriptor (§3.3.3)."""
-    return struct.pack("<QQ", address, length | cmd)
+    return struct.pack("<QQ", address, length | cso << 16 | cmd | css << 40 | special << 48)
 
 
-def data(address, length, *, cmd=EOP | IFCS | RS):
+def data(address, length, *, cmd=EOP | IFCS | RS, popts=0, special=0):
     """A data descriptor (§3.3.7)."""
-    return struct.pack("<QQ", address, length | 1 << 20 | DEXT | cmd)
+    return struct.pack("<QQ", address, length | 1 << 20 | DEXT | cmd | popts << 40 | special << 48)
 
 
-def context(*, cmd=0, payload=0):
-    """A context descriptor (§3.3.6)."""
-    return struct.pack("<QQ", 0, payload | DEXT | cmd)
+def context(*, cmd=0, payload=0, ip=(0, 0, 0), transport=(0, 0, 0), header=0, mss=0):
+    """A context descriptor (§3.3.6). `ip`, `transport`: where a checksum starts, lies and ends (CSS, CSO, CSE)."""
+    return struct.pack("<BBHBBHQ", *ip, *transport, payload | DEXT | cmd | header << 40 | mss << 48)
+
+
+def pieces(card, content, cuts, *, cmd=EOP | IFCS | RS, first=0, make=data, **options):
+    """Descriptors of a packet cut at the given places, each piece in a buffer of its own. `cmd`: the last one's; `first`: of all."""
+    bounds = [0, *sorted(cuts), len(content)]
+    ends = list(pairwise(bounds))
+    return [
+        make(card.alloc(content[start:end]), end - start, cmd=first | (cmd if i == len(ends) - 1 else 0), **options)
+        for i, (start, end) in enumerate(ends)
+    ]
 
 
 class RecordingWire(Wire):

@@ -82,11 +82,22 @@ def test_a_buffer_that_crosses_an_end_of_memory_is_not_read(tx):
     assert drops(tx) == {"tx_dma": 2}
 
 
-@pytest.mark.parametrize("address", [0, 2**64 - 30, 2**64 - 1, 2**63])
+@pytest.mark.parametrize("address", [2**64 - 30, 2**64 - 1, 2**63])
 def test_no_bus_address_can_crash_it(tx, address):
     tx.post(legacy(address, 60), data(address, 60))
     assert drops(tx) == {"tx_dma": 2}
     assert sends(tx)
+
+
+@pytest.mark.parametrize("make", [legacy, data])
+def test_a_null_address_has_no_bytes_even_where_memory_is_mapped(tx, make):
+    """§3.3.3."""
+    tx.addresses.map(bytes(4096), iova=0)
+    content = packet(100)
+    slots = tx.post(make(0, 60), make(0, 60, cmd=RS), make(tx.alloc(content), 100))
+    assert tx.wire.sent == [content]
+    assert drops(tx) == {"tx_empty": 1}
+    assert all(tx.tx_done(slot) for slot in slots)
 
 
 @pytest.mark.parametrize("bad", [8, 9, 0x1000, 0xFFFF])

@@ -1,0 +1,1 @@
+"""Packets of any form: for cimport only."""

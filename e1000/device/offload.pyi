@@ -1,0 +1,1 @@
+"""Checksums and VLAN tags put into packets: for cimport only."""
