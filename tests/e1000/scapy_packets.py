@@ -98,7 +98,7 @@ def fold(total):
 
 
 def resummed(content):
-    """The frame as scapy builds it again, with lengths and checksums of its own; a UDP sum of 0 stays 0, as the card leaves it."""
+    """The frame as scapy builds it again, with lengths and checksums of its own; but a UDP checksum of 0 stays 0, as in the manual."""
     packet = Ether(content)
     for layer in (IP, TCP, UDP):
         if layer in packet:
@@ -107,4 +107,7 @@ def resummed(content):
                 del packet[layer].len
     if IPv6 in packet:
         del packet[IPv6].plen
+    rebuilt = Ether(bytes(packet))
+    if UDP in rebuilt and rebuilt[UDP].chksum == 0xFFFF:
+        packet[UDP].chksum = 0
     return bytes(packet)

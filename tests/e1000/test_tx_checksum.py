@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scapy_packets import HEADERS, Layout, body, fold, resummed
 
 from e1000 import regs
+from e1000.bus import HostMemory
 
 BOTH = POPTS_IXSM | POPTS_TXSM
 
@@ -18,7 +19,7 @@ BOTH = POPTS_IXSM | POPTS_TXSM
 def shared():
     """One card for all of a hypothesis test's examples."""
     with ExitStack() as stack:
-        card = BareCard(stack)
+        card = BareCard(stack, memory=stack.enter_context(HostMemory(size=1 << 26)))
         card.tx_ring(256)
         yield card
 
