@@ -101,10 +101,7 @@ cdef class Burst:
 
     cdef uint32_t packet_count(self) noexcept nogil:
         """Whole packets in it."""
-        cdef uint32_t i, packets = 0
-        for i in range(self.count):
-            packets += not self.frames[i].flags & FRAME_MORE
-        return packets
+        return packets_in(self.frames, self.count)
 
     def clear(self):
         """Give the frames' buffers back and empty the burst."""

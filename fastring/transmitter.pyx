@@ -14,7 +14,7 @@ import time
 from cython cimport final
 
 from fastring.atomic cimport cpu_relax
-from fastring.burst cimport FRAME_MORE, Frame
+from fastring.burst cimport FRAME_MORE, Frame, packets_in
 
 cdef enum:
     IDLE_ROUNDS = 2000              # without progress, then back to Python: for signals, and the caller's patience
@@ -28,10 +28,9 @@ cdef enum:                          # what play_rounds found
 
 
 cdef Tally tally_of(const Frame* frames, int n) noexcept nogil:
-    cdef Tally tally = Tally(0, 0)
+    cdef Tally tally = Tally(packets_in(frames, n), 0)
     cdef int i
     for i in range(n):
-        tally.packets += not frames[i].flags & FRAME_MORE
         tally.bytes += frames[i].len
     return tally
 

@@ -8,10 +8,10 @@ Thread role: everything here runs on the thread of the card's engines.
 
 import errno
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from fastring.burst cimport FRAME_MORE, NO_BUFFER, NO_IOVA, Burst, BurstSink, Frame
+from fastring.burst cimport FRAME_MORE, NO_BUFFER, NO_IOVA, Burst, BurstSink, Frame, packets_in
 from fastring.clock cimport Clock
 
 
@@ -21,14 +21,6 @@ cdef inline void foreign(Frame* frame, int64_t time) noexcept nogil:
     frame.buffer = NO_BUFFER
     frame.time = time
     frame.wire_len = frame.queue = 0
-
-
-cdef uint32_t packets_in(const Frame* frames, int n) noexcept nogil:
-    cdef int i
-    cdef uint32_t packets = 0
-    for i in range(n):
-        packets += not frames[i].flags & FRAME_MORE
-    return packets
 
 
 cdef class Wire:

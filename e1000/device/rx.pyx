@@ -19,7 +19,7 @@ from e1000.device.statistics cimport count_arrivals, count_good, count_received_
 from e1000.regs cimport (CRC_LENGTH, CTRL, CTRL_RFCE, CTRL_VME, FCT, ICR_RXDMT0, ICR_RXT0, MAX_FRAME, MAX_STANDARD_FRAME, MIN_FRAME, PBA,
                          RCTL_CFIEN, RCTL_EN, RCTL_LPE, RCTL_RDMTS_SHIFT, RCTL_SECRC, RCTL_VFE, VET)
 from fastring.atomic cimport load_acquire32, load_relaxed64, store_release32, store_release64
-from fastring.burst cimport FRAME_ERRORS, FRAME_MORE, Frame, copy_frame
+from fastring.burst cimport FRAME_ERRORS, FRAME_MORE, Frame, copy_frame, packets_in
 from fastring.checksum cimport swap16
 from fastring.memory cimport Region, hinted_region, translate, within
 from fastring.wire cimport Wire
@@ -36,7 +36,7 @@ cdef int rx_receive(void* context, Frame* frames, int n, bint may_refuse) noexce
     cdef Ring ring
     cdef int i = 0, taken
     if not card.rctl & RCTL_EN:
-        card.drops[DROP_RX_DISABLED] += count_packets(frames, n)
+        card.drops[DROP_RX_DISABLED] += packets_in(frames, n)
         return n
     open_ring(card, &ring)
     while i < n:
@@ -147,14 +147,6 @@ cdef int receive_any(Card* card, Ring* ring, Frame* frames, int n, bint may_refu
     else:
         to_fifo(card, ring, &frame, room)
     return frame.count
-
-
-cdef uint32_t count_packets(const Frame* frames, int n) noexcept nogil:
-    cdef int i
-    cdef uint32_t packets = 0
-    for i in range(n):
-        packets += not frames[i].flags & FRAME_MORE
-    return packets
 
 
 # --- the ring ---

@@ -21,7 +21,7 @@ from e1000.device.statistics cimport count_sent, count_sent_kind
 from e1000.device.writeback cimport move_head, report
 from e1000.regs cimport BPTC, CRC_LENGTH, MAX_FRAME, MPTC, TCTL_EN
 from fastring.atomic cimport load_acquire32, load_relaxed64
-from fastring.burst cimport FRAME_MORE, Frame
+from fastring.burst cimport FRAME_MORE, Frame, packets_in
 from fastring.memory cimport Region, hinted_region, translate, within
 from fastring.wire cimport Wire
 
@@ -156,11 +156,10 @@ cdef int transmit(Card* card, Frame* frames, uint32_t n) noexcept nogil:
 
     RING_GONE: a wire in Python reset the card, moved its ring or took its memory away, and neither may be touched any more.
     """
-    cdef uint32_t i, generation = card.generation
+    cdef uint32_t generation = card.generation
     cdef int taken
     if card.wire == NULL:
-        for i in range(n):
-            card.drops[DROP_TX_NO_CABLE] += not frames[i].flags & FRAME_MORE
+        card.drops[DROP_TX_NO_CABLE] += packets_in(frames, n)
         return n
     taken = (<Wire>card.wire).transmit(frames, n)
     return taken if card.generation == generation else RING_GONE
