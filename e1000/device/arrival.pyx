@@ -3,11 +3,11 @@
 `judge` decides and counts nothing: a lossless wire may be told to wait and offers the frame again. `count_arrival` counts.
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from e1000.device.filter cimport EXACT, INEXACT, NOT_OURS, address_match, source_match
-from e1000.device.state cimport DROP_RX_CONTROL, DROP_RX_ERROR, DROP_RX_FILTERED, DROP_RX_OVERSIZE, DROP_RX_RUNT, Card
+from e1000.device.state cimport DROP_RX_CONTROL, DROP_RX_ERROR, DROP_RX_FILTERED, DROP_RX_OVERSIZE, DROP_RX_RUNT, FIFO_SIZE, Card
 from e1000.device.statistics cimport count_arrivals, stat_index
 from e1000.regs cimport (
     ALGNERRC, CEXTERR, CRC_LENGTH, CRCERRS, CTRL, CTRL_VME, FCAH, FCAL, ICR_RXSEQ, MAX_FRAME, MAX_STANDARD_FRAME, MIN_FRAME, RAH0, RAH_AV,
@@ -18,6 +18,7 @@ from fastring.burst cimport (FRAME_ALIGNMENT, FRAME_BAD_CRC, FRAME_CARRIER, FRAM
 
 cdef enum:
     SHORTEST_HEADER = 18            # with a tag: always there to be looked at
+    JABBER = 1 << 20                # a frame is this long or longer
     PAUSE_OPCODE = 1
     TAG_CFI = 0x1000
     TAG_VLAN = 0xFFF
@@ -25,14 +26,15 @@ cdef enum:
 
 cdef void look_at(Arrival* frame, Frame* pieces, int n) noexcept nogil:
     """Find the frame's end, its header and its errors."""
+    cdef uint64_t length = pieces.len
     frame.pieces = pieces
     frame.count = 1
-    frame.length = pieces.len
     frame.errors = pieces.flags
     while pieces[frame.count - 1].flags & FRAME_MORE and frame.count < n:
-        frame.length += pieces[frame.count].len
+        length += pieces[frame.count].len
         frame.errors |= pieces[frame.count].flags
         frame.count += 1
+    frame.length = <uint32_t>length if length < JABBER else JABBER
     frame.errors &= FRAME_ERRORS
     frame.header = pieces.data
     frame.header_length = frame.length if frame.length < HEADER else HEADER
@@ -68,7 +70,7 @@ cdef void judge(Card* card, Arrival* frame) noexcept nogil:
             return
     if frame.match == NOT_OURS or not vlan_passes(card, frame):
         frame.fate = DROP_RX_FILTERED
-    elif card.rctl & RCTL_SBP:
+    elif card.rctl & RCTL_SBP and 0 < frame.length <= FIFO_SIZE:
         frame.fate = PASSES
     else:
         frame.fate = frame.broken

@@ -6,7 +6,7 @@ A byte ring of records: a header, the frame as it came, padding. What was found 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from e1000.device.arrival cimport Arrival, look_at
+from e1000.device.arrival cimport PAUSE, Arrival, look_at
 from e1000.device.rx_store cimport ENOUGH, NEVER, Ring, Room, count_stored, room_for, store
 from e1000.device.state cimport DROP_RX_DISABLED, DROP_RX_MISSED, Card
 from e1000.device.statistics cimport stat_index
@@ -43,7 +43,7 @@ cdef void to_fifo(Card* card, Ring* ring, const Arrival* frame, Room room) noexc
         card.drops[DROP_RX_MISSED] += 1
         ring.causes |= ICR_RXO
         return
-    if ring.available == 0:
+    if ring.available == 0 and frame.control != PAUSE:
         card.stat[stat_index(RNBC)] += 1
     record.length = frame.length
     record.errors = <uint16_t>frame.errors

@@ -11,7 +11,7 @@ from e1000 import regs
 from e1000.bus import HostMemory, LocalBus
 from e1000.device import E1000Device
 from e1000.regmap import expand
-from fastring.burst import Burst
+from fastring.burst import FRAME_ERRORS, Burst
 from fastring.wire import pair
 
 PAGE = 4096
@@ -89,11 +89,19 @@ VALUE = st.one_of(
     st.integers(0, 2**32 - 1),
 )
 CARD = st.integers(0, 1)
+# Tags, IP, ARP or anything, to the card or anybody
+FRAME = st.builds(
+    lambda to, ethertype, rest: packet(14, to=to, ethertype=ethertype) + rest,
+    st.sampled_from([STATION, b"\xff" * 6, bytes.fromhex("0180c2000001"), b"\x52" * 6]),
+    st.sampled_from([0x8100, 0x0800, 0x86DD, 0x8808, 40]),
+    st.binary(max_size=150).map(lambda tail: b"\x45" + tail),
+)
 STEP = st.one_of(
     st.tuples(st.just("write"), CARD, st.one_of(st.sampled_from(DOORBELLS), st.sampled_from(OFFSETS)), VALUE),
     st.tuples(st.just("read"), CARD, st.sampled_from(OFFSETS)),
     st.tuples(st.just("descriptors"), st.integers(0, 2), st.integers(0, 255), st.lists(st.tuples(ADDRESS, WORD), max_size=20)),
     st.tuples(st.just("inject"), CARD, st.lists(st.integers(1, 20000), min_size=1, max_size=8)),
+    st.tuples(st.just("damaged"), CARD, st.lists(st.tuples(FRAME, st.sampled_from([0, 2, FRAME_ERRORS])), min_size=1, max_size=8)),
     # A ring that makes sense, or some other steps would never reach the engines
     st.tuples(st.just("rings"), CARD, st.sampled_from([8, 16, 64, 256]), st.integers(0, 255), st.integers(0, 2**32 - 1)),
 )
@@ -129,6 +137,9 @@ def act(box, step):
     elif kind == "inject":
         which, lengths = rest
         box.wires[which].inject(Burst.from_packets([packet(n, seed=i) for i, n in enumerate(lengths)]))
+    elif kind == "damaged":
+        which, frames = rest
+        box.wires[which].inject(Burst.from_packets([content for content, _ in frames], errors=[bits for _, bits in frames]))
     else:
         which, *rings = rest
         ring_up(box.cards[which], *rings)

@@ -62,6 +62,13 @@ def test_pause_frames_are_in_no_count_of_good_frames(flow):
     assert card.counts("GPRC", "GORC", "MPRC", "PRC64", "TPR") == (2, 128, 1, 2, 2)
 
 
+def test_pause_frames_that_wait_for_descriptors_are_not_in_rnbc(flow):
+    card = flow()
+    card.write(regs.RDH, card.rx_tail)
+    card.receive(PAUSE_US, packet(60))
+    assert card.counts("RNBC", "GPRC", "MPC") == (1, 1, 0)
+
+
 def test_a_control_frame_that_no_address_filter_knows_is_marked(flow):
     card = flow(regs.RCTL_PMCF)
     card.receive(OTHER, OTHER_US)

@@ -118,6 +118,19 @@ def test_the_crc_of_a_stored_frame_is_as_it_came(card, fifo, bad):
     assert desc.errors == (ERRORS[bad][1] if bad else 0)
 
 
+@pytest.mark.parametrize("length", [65536, 65537, 1 << 20, 3 << 20])
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("give", [0, 1023])
+def test_a_frame_longer_than_the_packet_buffer_is_never_stored(card, length, pieces, give):
+    card.rx_ring(1024, give=give, rctl=BASE | regs.RCTL_SBP)
+    content = packet(length)
+    size = length // pieces
+    card.receive([content[:size], content[size:]] if pieces == 2 else content)
+    assert [len(p) for p in card.take()] == ([length] if length <= 65536 and give else [])
+    assert card.drops == ({} if length <= 65536 and give else {"rx_missed": 1} if length <= 65536 else {"rx_oversize": 1})
+    assert card.counts("ROC", "TPR") == (1, 1)
+
+
 def test_errors_of_any_piece_are_the_frame_s(undo):
     card = BareCard(undo)
     card.rx_ring(rctl=BASE | regs.RCTL_SBP)
