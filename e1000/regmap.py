@@ -10,6 +10,7 @@ from enum import Enum
 from e1000 import regs
 
 ALL = 0xFFFFFFFF
+CAUSES = 0x0001FFFF  # Linux's self-test wants the reserved ones below bit 10 too
 
 
 class Access(Enum):
@@ -67,11 +68,11 @@ REGISTERS: tuple[Register, ...] = (
     _register("FCAH", RW, "13.4.9", mask=0xFFFF),
     _register("FCT", SPECIAL, "13.4.10", mask=0xFFFF),
     _register("VET", SPECIAL, "13.4.11", mask=0xFFFF),
-    _register("ICR", SPECIAL, "13.4.17"),
-    _register("ITR", RW, "13.4.18", mask=0xFFFF),
-    _register("ICS", SPECIAL, "13.4.19"),
-    _register("IMS", SPECIAL, "13.4.20"),
-    _register("IMC", SPECIAL, "13.4.21"),
+    _register("ICR", SPECIAL, "13.4.17", mask=CAUSES),
+    _register("ITR", SPECIAL, "13.4.18", mask=0xFFFF),
+    _register("ICS", SPECIAL, "13.4.19", mask=CAUSES),
+    _register("IMS", SPECIAL, "13.4.20", mask=CAUSES),
+    _register("IMC", SPECIAL, "13.4.21", mask=CAUSES),
     _register("RCTL", SPECIAL, "13.4.22", mask=0x06DFB3FE),
     _register("FCTTV", RW, "13.4.12", mask=0xFFFF),
     _register("TXCW", RW, "13.4.13", mask=0xC000FFFF),
@@ -87,17 +88,18 @@ REGISTERS: tuple[Register, ...] = (
     _register("RDLEN", SPECIAL, "13.4.27", mask=0xFFF80),
     _register("RDH", SPECIAL, "13.4.28", mask=0xFFFF),
     _register("RDT", SPECIAL, "13.4.29", mask=0xFFFF),
-    _register("RDTR", RW, "13.4.30", mask=0xFFFF),
-    _register("RXDCTL", RW, "13.4.46", reset=0x00010000, mask=0x013F3F3F),
+    _register("RDTR", SPECIAL, "13.4.30", mask=0x8000FFFF),
+    _register("RXDCTL", SPECIAL, "13.4.46", reset=0x00010000, mask=0x013F3F3F),
     _register("RADV", RW, "13.4.31", mask=0xFFFF),
+    _register("RSRPD", SPECIAL, "13.4.32", mask=0xFFF),
     _register("TXDMAC", RW, "13.4.42", mask=1),
     _register("TDBAL", SPECIAL, "13.4.36", mask=0xFFFFFFF0),
     _register("TDBAH", SPECIAL, "13.4.37"),
     _register("TDLEN", SPECIAL, "13.4.38", mask=0xFFF80),
     _register("TDH", SPECIAL, "13.4.39", mask=0xFFFF),
     _register("TDT", SPECIAL, "13.4.40", mask=0xFFFF),
-    _register("TIDV", RW, "13.4.41", mask=0xFFFF),
-    _register("TXDCTL", RW, "13.4.43", mask=0xFF3F3F3F),
+    _register("TIDV", SPECIAL, "13.4.41", mask=0xFFFF),
+    _register("TXDCTL", SPECIAL, "13.4.43", mask=0xFF3F3F3F),
     _register("TADV", RW, "13.4.44", mask=0xFFFF),
     *_statistics(),
     _register("RXCSUM", SPECIAL, "13.4.47", mask=0x7FF),

@@ -181,6 +181,14 @@ cpdef enum:                           # §13.4.17: causes, the same bits in ICS,
     ICR_TXD_LOW = 1 << 15
     ICR_SRPD = 1 << 16
 
+cpdef enum:                          # §13.4.30
+    RDTR_DELAY = 0xFFFF
+
+cpdef enum:                          # §13.4.43, §13.4.46: TXDCTL and RXDCTL
+    DCTL_WTHRESH_SHIFT = 16
+    DCTL_GRAN = 1 << 24
+    TXDCTL_LWTHRESH_SHIFT = 25
+
 cpdef enum:                          # §13.4.22
     RCTL_EN = 1 << 1
     RCTL_SBP = 1 << 2
@@ -229,6 +237,8 @@ cdef extern from *:
     """
     #define FASTRING_CTRL_PHY_RST 0x80000000u
     #define FASTRING_RAH_AV 0x80000000u
+    #define FASTRING_RDTR_FPD 0x80000000u
     """
     const unsigned int CTRL_PHY_RST "FASTRING_CTRL_PHY_RST"
     const unsigned int RAH_AV "FASTRING_RAH_AV"
+    const unsigned int RDTR_FPD "FASTRING_RDTR_FPD"

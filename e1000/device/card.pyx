@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 from e1000.device.eeprom cimport EEPROM_WORDS
 from e1000.device.link cimport link_cancel, link_restart, reset_phy
 from e1000.device.lock cimport lock_card, unlock_card
+from e1000.device.moderation cimport moderation_cancel
 from e1000.device.mmio cimport card_reset, mmio_read, mmio_write, register_peek
 from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, CONFIG_SIZE, IO_SIZE, config_read, config_write,
                                io_read, io_write, memory_read, memory_write, pci_reset)
@@ -78,14 +79,14 @@ cdef check_config(uint32_t offset, size, value):
         raise ValueError(f"{size} bytes at {offset:#x} of configuration space: it ends at {CONFIG_SIZE:#x}")
 
 
-@cython.no_gc_clear                     # the clock is needed to the end: to take the card's timer away from it
+@cython.no_gc_clear                     # the clock is needed to the end: to take the card's timers away from it
 cdef class E1000Device:
     """An Intel 82540EM on a wire. Plug it into a bus (`LocalBus`), which gives it memory and an interrupt line.
 
     `eeprom`: an image of 128 bytes, or the file it lies in; its checksum may be wrong. By default one as a new card has it.
     `mac`: station address, what a reset loads into RAL0/RAH0: written into the EEPROM, and the checksum made right.
-    `wire`: any fastring Wire, or None for no cable. `clock`: the link takes its time on it (autonegotiation 1.5 s), and the timer
-    runs on that clock's thread; without one the link is up at once.
+    `wire`: any fastring Wire, or None for no cable. `clock`: the link takes its time on it (autonegotiation 1.5 s), interrupts are
+    moderated by it, and timers run on that clock's thread; without one the link is up, and an interrupt comes, at once.
     `device_id`: 0x100E, or 0x100F to be found as an 82545EM.
     Register accesses run the engines on the calling thread, unless a DeviceThread does. Close it, or leave ``with``, to unplug.
     """
@@ -107,6 +108,7 @@ cdef class E1000Device:
             image = eeprom_image.with_mac(image, parse_mac(mac))
         memcpy(self.card.eeprom.words, <const char*>image, sizeof(self.card.eeprom.words))
         link_cancel(self.card)
+        moderation_cancel(self.card)
         self.clock = clock
         self.card.clock = NULL if clock is None else <void*>clock
         self.card.pci.device_id = device_id
@@ -121,6 +123,7 @@ cdef class E1000Device:
     def __dealloc__(self):
         if self.card != NULL:
             link_cancel(self.card)
+            moderation_cancel(self.card)
             free(self.card.fifo)
             free(self.card.tx_stage)
             free(self.card)

@@ -14,7 +14,7 @@ from e1000.device.pci cimport received_master_abort
 from e1000.device.state cimport STAGE_SIZE, Card, DROP_TX_DMA, DROP_TX_EMPTY, DROP_TX_OVERSIZE
 from e1000.device.statistics cimport count_padding, count_sent, count_sent_kind
 from e1000.device.tx cimport RING_GONE, SHORTEST, group_address, transmit
-from e1000.device.writeback cimport complete, load_context, move_head, report
+from e1000.device.writeback cimport complete, load_context, move_head, report_any
 from e1000.regs cimport CRC_LENGTH, MAX_FRAME, TCTL_PSP
 from fastring.atomic cimport load_relaxed64
 from fastring.burst cimport FRAME_MORE, Frame
@@ -226,7 +226,7 @@ cdef void write_back(Card* card, Desc* ring, uint32_t count, Batch* batch, uint3
     for i in range(done):
         if is_context(batch.words[i]):
             load_context(card.tx_context, batch.addresses[i], batch.words[i])
-        causes |= report(&ring[head], batch.words[i])
+        causes = report_any(card, ring, head, batch.words[i], causes)
         head = head + 1 if head + 1 != count else 0
     move_head(card, head, tail, causes)
 

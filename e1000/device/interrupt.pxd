@@ -1,20 +1,31 @@
-"""Interrupt causes and the line (§13.4.17 to 13.4.21), or messages in its place."""
+"""Interrupt causes and the line (§13.4.17 to 13.4.21), or messages in its place; throttling (ITR, §13.4.18)."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from e1000.device.state cimport Card
+from e1000.regs cimport ITR
 from fastring.irq cimport IrqLine
 
 
-cdef void update_message(Card* card) noexcept nogil
+cdef void update_message(Card* card, bint pending) noexcept nogil
+cdef bint throttled(Card* card) noexcept nogil
+cdef void wait_until(Card* card, int wait, int64_t deadline) noexcept nogil
 
 
 cdef inline void update_line(Card* card) noexcept nogil:
-    """The line is up while an unmasked cause is pending, unless configuration space disables it."""
+    """The line is up while an unmasked cause is pending, unless configuration space disables it, or ITR wants it to wait."""
+    cdef uint32_t causes = card.icr & card.ims
+    cdef bint up
+    if not card.msi:
+        causes &= card.intx_mask
+    up = causes != 0
+    if up and not card.interrupting and card.regs[ITR >> 2]:
+        up = not throttled(card)
+    card.interrupting = up
     if card.msi:
-        update_message(card)
+        update_message(card, up)
     elif card.irq != NULL:
-        (<IrqLine>card.irq).set_level((card.icr & card.ims & card.intx_mask) != 0)
+        (<IrqLine>card.irq).set_level(up)
 
 
 cdef inline void raise_cause(Card* card, uint32_t causes) noexcept nogil:

@@ -1,1 +1,1 @@
-"""Interrupts as messages: for cimport only."""
+"""Interrupts as messages, throttling, waiting: for cimport only."""

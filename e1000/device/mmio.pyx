@@ -7,10 +7,12 @@ from e1000.device.eeprom cimport eeprom_is_signed, eeprom_reset, read_eecd, writ
 from e1000.device.filter cimport ADDRESS_BITS
 from e1000.device.interrupt cimport raise_cause, read_icr, update_line
 from e1000.device.link cimport reset_phy, update_status, write_mdic
+from e1000.device.moderation cimport moderation_reset, write_moderation
 from e1000.device.rx cimport resize_packet_buffer, rx_configure, rx_tail_moved
 from e1000.device.rx_fifo cimport empty_fifo
 from e1000.device.state cimport BAR0_SIZE, RAR_ENTRIES, REG_WORDS, Card
 from e1000.device.statistics cimport stat_index
+from e1000.device.threshold cimport flush_receive, flush_transmit
 from e1000.device.tx cimport tx_run
 from e1000.regs cimport *
 from fastring.atomic cimport load_acquire32, load_relaxed32, store_release32
@@ -155,9 +157,13 @@ cdef void write_special(Card* card, uint32_t offset, uint32_t value) noexcept no
         card.rctl = value
         card.rx_buffer_size = buffer_size(value)
         rx_configure(card)
+        if not value & RCTL_EN:
+            flush_receive(card)     # the host may take the ring away
         kick_rx(card)
     elif offset == TCTL:
         card.tctl = value
+        if not value & TCTL_EN:
+            flush_transmit(card)
         kick_tx(card)
     elif offset == CTRL:
         write_ctrl(card, value)
@@ -177,6 +183,8 @@ cdef void write_special(Card* card, uint32_t offset, uint32_t value) noexcept no
         card.regs[offset >> 2] = value
         card.rx_checksums |= offset == RXCSUM
         rx_configure(card)
+    elif offset == ITR or offset == RDTR or offset == RXDCTL or offset == RSRPD or offset == TIDV or offset == TXDCTL:
+        write_moderation(card, offset, value)
     elif RAL0 <= offset < RAL0 + 8 * RAR_ENTRIES:
         card.regs[offset >> 2] = value
         update_addresses(card)
@@ -188,6 +196,10 @@ cdef void write_ring(Card* card, uint32_t offset, uint32_t value) noexcept nogil
     """Ring bases, lengths and heads."""
     card.generation += 1
     card.tx_segments = 0
+    if offset < TDBAL:
+        card.rx_kept.count = 0      # where it was kept for is gone
+    else:
+        card.tx_kept.count = 0
     if offset == TDBAL:
         card.tdba = (card.tdba & 0xFFFFFFFF00000000ull) | value
     elif offset == TDBAH:
@@ -290,6 +302,7 @@ cdef void card_reset(Card* card) noexcept nogil:
     load_eeprom(card)
     update_status(card)
     card.icr = card.ims = 0
+    moderation_reset(card)
     update_line(card)
     # A wire this card held up is let go: its frames are lost to a receiver that is off, not stuck for ever.
     if not card.threaded:

@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 from e1000.device.interrupt cimport update_line
 from e1000.device.mmio cimport card_reset, kick_rx, kick_tx, mmio_read, mmio_write, register_peek
 from e1000.device.state cimport BAR0_SIZE, Card
+from e1000.device.threshold cimport update_thresholds
 from e1000.regs cimport ICR, ICS, IMC, IMS
 from fastring.irq cimport IrqLine
 from fastring.memory cimport IovaMap
@@ -125,6 +126,7 @@ cdef void pci_update(Card* card) noexcept nogil:
     elif card.irq != NULL:
         (<IrqLine>card.irq).set_level(False)
     update_line(card)
+    update_thresholds(card)             # cache line size
     if regained:                        # what waited for the bus master goes on without a doorbell
         kick_tx(card)
         kick_rx(card)

@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from e1000.desc cimport RXD_STAT_EOP, RXD_STAT_IXSM, Desc
 from e1000.device.arrival cimport HEADER, PASSES, TYPE_OFFSET, Arrival, count_arrival, judge, load_type, look_at
 from e1000.device.filter cimport ADDRESS_BITS, NOT_OURS, address_match
-from e1000.device.interrupt cimport raise_cause
+from e1000.device.moderation cimport raise_receive
 from e1000.device.pci cimport received_master_abort
 from e1000.device.rx_checksum cimport checksum_bits
 from e1000.device.rx_fifo cimport drain_fifo, resize_fifo, to_fifo
@@ -174,7 +174,7 @@ cdef void close_ring(Card* card, Ring* ring) noexcept nogil:
     if ring.available <= threshold < ring.available_before:
         ring.causes |= ICR_RXDMT0
     if ring.causes:
-        raise_cause(card, ring.causes)
+        raise_receive(card, ring.causes)
 
 
 cdef void rx_tail_moved(Card* card) noexcept nogil:

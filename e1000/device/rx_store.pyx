@@ -6,10 +6,12 @@ from libc.string cimport memcpy
 from e1000.desc cimport (RXD_ERROR_CE, RXD_ERROR_CXE, RXD_ERROR_RXE, RXD_ERROR_SE, RXD_ERROR_SEQ, RXD_SPECIAL_SHIFT, RXD_STAT_DD,
                          RXD_STAT_EOP, RXD_STAT_IXSM, RXD_STAT_VP)
 from e1000.device.arrival cimport PASSES, PAUSE, TYPE_OFFSET, Arrival, load_be16
+from e1000.device.moderation cimport small_packet
 from e1000.device.pci cimport received_master_abort
 from e1000.device.rx_checksum cimport checksum_bits
 from e1000.device.state cimport DROP_RX_DMA, Card
 from e1000.device.statistics cimport count_good, count_received_kind
+from e1000.device.threshold cimport write_received
 from e1000.regs cimport CRC_LENGTH, RCTL_SECRC
 from fastring.atomic cimport load_relaxed64, store_release64
 from fastring.burst cimport (FRAME_ALIGNMENT, FRAME_BAD_CRC, FRAME_CARRIER, FRAME_RX_ERROR, FRAME_SEQUENCE, FRAME_SYMBOL, Frame)
@@ -119,12 +121,13 @@ cdef void store(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
     The packet checksum is in each descriptor: it belongs into the first (§3.2.3), and status and errors into the last.
     """
     cdef Cursor cursor
-    cdef uint32_t left = frame.length - frame.stripped, part
+    cdef uint32_t left = frame.length - frame.stripped, part, size
     cdef uint8_t* target
     start(&cursor, frame)
     if not card.rctl & RCTL_SECRC:
         frame_check(frame, cursor.crc)
         left += CRC_LENGTH
+    size = left
     while left:
         skip_null(ring)
         if ring.available == 0:             # the host made null descriptors of those that were counted
@@ -137,8 +140,9 @@ cdef void store(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
             return
         copy_pieces(target, &cursor, part)
         left -= part
-        store_release64(&ring.desc[ring.head].word, part | frame.word | (0 if left else RXD_STAT_EOP))
+        write_received(card, ring.desc, ring.count, ring.head, part | frame.word | (0 if left else RXD_STAT_EOP))
         advance(ring)
+    ring.causes |= small_packet(card, size)
 
 
 cdef void start(Cursor* cursor, const Arrival* frame) noexcept nogil:
@@ -182,7 +186,7 @@ cdef inline void next_piece(Cursor* cursor) noexcept nogil:
 
 cdef void fail_dma(Card* card, Ring* ring) noexcept nogil:
     """The buffer is not there (a master abort): the descriptor goes back with an error, and the frame is lost."""
-    store_release64(&ring.desc[ring.head].word, RXD_STAT_DD | RXD_STAT_EOP | RXD_ERROR_RXE)
+    write_received(card, ring.desc, ring.count, ring.head, RXD_STAT_DD | RXD_STAT_EOP | RXD_ERROR_RXE)
     received_master_abort(card)
     card.drops[DROP_RX_DMA] += 1
     advance(ring)

@@ -1,6 +1,6 @@
 """Card: the whole state of one 82540EM in one plain struct, so that engines need no Python object."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from e1000.desc cimport Desc
 from e1000.device.eeprom cimport Eeprom
@@ -40,6 +40,25 @@ cdef enum:                          # why a packet may not take the plain path: 
     GENERAL_PAUSE = 1 << 4          # flow control
     GENERAL_TRACE = 1 << 5
     GENERAL_STRICT = 1 << 6
+    GENERAL_WRITEBACK = 1 << 7      # descriptors are written back some at a time
+    GENERAL_SMALL = 1 << 8          # small packets are told apart (RSRPD)
+
+cdef enum:                          # what the card waits for
+    WAIT_THROTTLE                   # ITR: the next interrupt may come
+    WAIT_RX_PACKET                  # RDTR
+    WAIT_RX_ABSOLUTE                # RADV
+    WAIT_TX_PACKET                  # TIDV
+    WAIT_TX_ABSOLUTE                # TADV
+    WAITS
+
+cdef enum:
+    MOST_KEPT = 64                  # descriptors in the card's own buffer
+
+cdef extern from *:
+    """
+    #define FASTRING_NEVER INT64_MAX
+    """
+    const int64_t NEVER "FASTRING_NEVER"
 
 cdef enum:
     NO_TYPE = 0x10000               # no 16-bit Ethernet type equals it
@@ -58,6 +77,12 @@ ctypedef struct Pci:                # the PCI function (device/pci.pyx)
     uint64_t msi_address            # MSI's registers, as pci_update found them
     uint32_t msi_data, msi_hint
     bint msi_sent                   # for the causes that are pending
+
+ctypedef struct WriteBack:          # descriptors done with, whose status the host has not been told (device/threshold.pyx)
+    uint32_t threshold              # so many are written together; 0: each at once
+    uint32_t count
+    uint32_t slots[MOST_KEPT]
+    uint64_t words[MOST_KEPT]       # what is written to them
 
 ctypedef struct Card:
     # Transmit engine. tdt may be written by the driver's thread: atomic.
@@ -93,6 +118,11 @@ ctypedef struct Card:
     uint32_t intx_mask              # 0: the line stays down
     bint msi                        # interrupts are messages
     void* irq                       # a fastring.irq.IrqLine, held by the E1000Device
+    bint interrupting               # the line is up, or the message sent
+    int64_t interrupted             # when that began last, while ITR throttles
+    int64_t deadlines[WAITS]        # on the clock; NEVER
+    Timer wait_timer                # armed for the first of them, or before; a DeviceThread looks by itself
+    WriteBack tx_kept, rx_kept
 
     # Threads: set when a DeviceThread runs the engines, and then whoever touches the card takes the lock
     bint threaded

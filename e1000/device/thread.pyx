@@ -13,6 +13,7 @@ from libc.stdlib cimport calloc, free
 
 from e1000.device.card cimport E1000Device
 from e1000.device.lock cimport acquire, release
+from e1000.device.moderation cimport expire_waits, moderation_cancel, moderation_resume, waits
 from e1000.device.rx cimport rx_tail_moved
 from e1000.device.state cimport Card, DeviceLock
 from e1000.device.tx cimport tx_run
@@ -58,6 +59,7 @@ cdef class DeviceThread:
             if self.cards[i].threaded:
                 raise RuntimeError(f"{self.devices[i]!r} has a DeviceThread already")
         for i in range(self.count):
+            moderation_cancel(self.cards[i])
             self.cards[i].lock = self.lock
             self.cards[i].threaded = True
         store_release32(&self.stopping, 0)
@@ -80,6 +82,7 @@ cdef class DeviceThread:
         for i in range(self.count):
             self.cards[i].threaded = False
             self.cards[i].lock = NULL
+            moderation_resume(self.cards[i])
 
     def _run(self, pinned):
         """Pin this thread, tell `start` how that went, and run the engines."""
@@ -103,6 +106,8 @@ cdef class DeviceThread:
             for i in range(self.count):
                 rx_tail_moved(self.cards[i])
                 tx_run(self.cards[i])
+                if waits(self.cards[i]):
+                    expire_waits(self.cards[i])
             release(self.lock)
             if self.heads() == before:
                 for _round in range(PAUSE):      # idle: leave the lock and the memory bus to the others

@@ -120,7 +120,7 @@ cdef uint32_t send_plain(Card* card, Desc* ring, uint32_t count, uint32_t tail, 
         frame = &batch.frames[i]
         octets += frame.len + CRC_LENGTH
         count_sent_kind(card, frame.len + CRC_LENGTH, group_address(frame))
-        causes |= report(&ring[head], batch.words[i])
+        causes = report(&ring[head], batch.words[i], causes)
         head = head + 1 if head + 1 != count else 0
     count_sent(card, done, octets)
     if done:

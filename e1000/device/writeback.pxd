@@ -3,27 +3,40 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from e1000.desc cimport TXD_CMD_RPS, TXD_CMD_RS, TXD_CMD_TSE, TXD_DTYP_MASK, TXD_STA_DD, Desc, is_context
-from e1000.device.interrupt cimport raise_cause
-from e1000.device.state cimport Card
-from e1000.regs cimport ICR_TXDW, ICR_TXQE
+from e1000.device.moderation cimport keep_sent, raise_transmit, written_back
+from e1000.device.state cimport Card, ring_count
+from e1000.regs cimport ICR_TXD_LOW, ICR_TXQE, TXDCTL, TXDCTL_LWTHRESH_SHIFT
 from fastring.atomic cimport load_relaxed64, store_release32, store_release64
 
 
-cdef inline uint32_t report(Desc* desc, uint64_t word) noexcept nogil:
-    """Write status back where it was asked for. Returns the interrupt cause."""
+cdef inline uint32_t report(Desc* desc, uint64_t word, uint32_t causes) noexcept nogil:
+    """Write status back where it was asked for. Returns the interrupt causes after it."""
     if not word & (TXD_CMD_RS | TXD_CMD_RPS):
-        return 0
+        return causes
     store_release64(&desc.word, word | TXD_STA_DD)      # pairs with the driver's acquire of DD
-    return ICR_TXDW
+    return written_back(word, causes)
+
+
+cdef inline uint32_t report_any(Card* card, Desc* ring, uint32_t slot, uint64_t word, uint32_t causes) noexcept nogil:
+    """`report`, with a write-back threshold too."""
+    if card.tx_kept.threshold and word & (TXD_CMD_RS | TXD_CMD_RPS):
+        return keep_sent(card, slot, word, causes)
+    return report(&ring[slot], word, causes)
 
 
 cdef inline void move_head(Card* card, uint32_t head, uint32_t tail, uint32_t causes) noexcept nogil:
+    """Move the head on; TXQE at the tail, TXD_LOW when what is left has fallen to the threshold (§13.4.43)."""
+    cdef uint32_t low = 8 * (card.regs[TXDCTL >> 2] >> TXDCTL_LWTHRESH_SHIFT), count = ring_count(card.tdlen)
+    cdef uint32_t before = tail - card.tdh if tail >= card.tdh else tail + count - card.tdh
+    cdef uint32_t left = tail - head if tail >= head else tail + count - head
     card.tx_segments = 0                                # the packet at the head is another one
     store_release32(&card.tdh, head)
-    if head == tail:
+    if left == 0:
         causes |= ICR_TXQE
+    if left <= low < before:
+        causes |= ICR_TXD_LOW
     if causes:
-        raise_cause(card, causes)
+        raise_transmit(card, causes)
 
 
 cdef inline void load_context(Desc* contexts, uint64_t address, uint64_t word) noexcept nogil:
@@ -42,6 +55,6 @@ cdef inline void complete(Card* card, Desc* ring, uint32_t count, uint32_t descs
         word = load_relaxed64(&ring[head].word)
         if is_context(word):
             load_context(card.tx_context, load_relaxed64(&ring[head].address), word)
-        causes |= report(&ring[head], word)
+        causes = report_any(card, ring, head, word, causes)
         head = head + 1 if head + 1 != count else 0
     move_head(card, head, tail, causes)

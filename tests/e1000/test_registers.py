@@ -14,7 +14,8 @@ from fastring.burst import Burst
 ALL = 0xFFFFFFFF
 MAP = expand()
 # Written to, these do something else than store; each has tests of its own.
-ACTING = {"CTRL", "STATUS", "ICR", "ICS", "IMS", "IMC", "EECD", "EERD", "CTRL_EXT", "MDIC", "PBA"}
+ACTING = {"CTRL", "STATUS", "ICR", "ICS", "IMS", "IMC", "EECD", "EERD", "CTRL_EXT", "MDIC", "PBA", "RDTR"}
+MODERATING = {"ITR", "RDTR", "RXDCTL", "RSRPD", "TIDV", "TXDCTL"}
 
 
 def by_access(*accesses):
@@ -32,7 +33,7 @@ def busy_card(card):
             card.receive(packet(length, to=to))
     card.receive(packet(30), packet(20000))
     for offset, (name, line) in MAP.items():
-        if line.access is Access.RW or name.startswith("RA"):
+        if line.access is Access.RW or name.startswith("RA") or name in MODERATING:
             card.write(offset, 0x5A5A5A5A)
     card.write(regs.IMS, 0x1FFFF)
     card.write(regs.ICS, 0x1FFFF)

@@ -1,0 +1,1 @@
+"""Interrupt moderation: for cimport only."""

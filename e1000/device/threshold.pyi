@@ -1,0 +1,1 @@
+"""Descriptors that are done with and not yet written back: for cimport only."""
