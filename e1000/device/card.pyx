@@ -10,8 +10,8 @@ from libc.string cimport memcpy
 from e1000.device.eeprom cimport EEPROM_WORDS
 from e1000.device.link cimport link_cancel, link_restart, reset_phy
 from e1000.device.lock cimport lock_card, unlock_card
-from e1000.device.moderation cimport moderation_cancel
 from e1000.device.mmio cimport card_reset, mmio_read, mmio_write, register_peek
+from e1000.device.moderation cimport moderation_cancel
 from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, CONFIG_SIZE, IO_SIZE, config_read, config_write,
                                io_read, io_write, memory_read, memory_write, pci_reset)
 from e1000.device.rx cimport rx_receive

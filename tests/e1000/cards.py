@@ -90,10 +90,10 @@ class BareCard:
     `memory`: everything lies in it; `alloc` hands it out. The wire records what the card sends, `receive` lets frames arrive.
     """
 
-    def __init__(self, undo, *, wire=None, memory=None, mac=MAC):
+    def __init__(self, undo, *, wire=None, memory=None, mac=MAC, clock=None):
         self.memory = undo.enter_context(HostMemory(size=1 << 23)) if memory is None else memory
         self.wire = RecordingWire() if wire is None else wire
-        self.device = undo.enter_context(E1000Device(mac=mac, wire=self.wire))
+        self.device = undo.enter_context(E1000Device(mac=mac, wire=self.wire, clock=clock))
         self.bus = undo.enter_context(LocalBus(self.device, memory=self.memory))
         self.read, self.write, self.peek = self.device.read, self.device.write, self.device.peek
         self.addresses = self.memory.addresses
