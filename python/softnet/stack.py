@@ -48,9 +48,11 @@ class Stack:
         return name
 
     def run(self) -> int:
-        """Run the softirq until nothing is pending; return how many packets and interrupts it handled."""
-        total = 0
-        while done := self.softirq.net_rx_action():
+        """Fire due timers and run the softirq until nothing is pending; return how many packets and interrupts it handled."""
+        total, done = 0, 1
+        while done:
+            self.clock.fire_due()
+            done = self.softirq.net_rx_action()
             total += done
         return total
 
