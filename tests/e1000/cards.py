@@ -207,14 +207,16 @@ class BareCard:
 
 
 class TwoCards:
-    """Two cards with their driver at the two ends of a cable, in one HostMemory, on a virtual clock."""
+    """Two cards with their driver at the two ends of a cable, in one HostMemory, on a virtual clock; if `timed`, the cards too."""
 
-    def __init__(self, undo, *, lossless=True, memory_size=1 << 27, clock=None, near=None, far=None, **options):
+    def __init__(self, undo, *, lossless=True, memory_size=1 << 27, clock=None, timed=False, near=None, far=None, **options):
         self.memory = undo.enter_context(HostMemory(size=memory_size))
         self.clock = VirtualClock() if clock is None else clock
         self.stack = undo.enter_context(Stack(clock=self.clock))
         self.wires = pair(lossless=lossless)
-        self.cards = [E1000Device(mac=f"52:54:00:00:00:0{i + 1}", wire=wire) for i, wire in enumerate(self.wires)]
+        self.cards = [
+            E1000Device(mac=f"52:54:00:00:00:0{i + 1}", wire=wire, clock=self.clock if timed else None) for i, wire in enumerate(self.wires)
+        ]
         self.buses = [undo.enter_context(LocalBus(card, memory=self.memory)) for card in self.cards]
         self.near, self.far = (
             probe(bus, self.stack, **options | (extra or {})) for bus, extra in zip(self.buses, (near, far), strict=True)
