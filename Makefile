@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+SECONDS ?= 60
+CLANG ?= clang-14
 PIP := -m pip -qq --disable-pip-version-check
 HOW_TO_BUILD := pyproject.toml setup.py MANIFEST.in
 CYTHON := $(shell find fastring e1000 -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
@@ -15,10 +17,10 @@ export PYTHONSAFEPATH := 1
 .SHELLFLAGS := -ec
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench lint debug sanitize clean build
+.PHONY: help demo test bench lint debug sanitize fuzz fuzz-coverage clean build
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: build  ## replay 11,000 real packets through both halves of the card and compare what arrived
 	@mkdir -p build
@@ -34,7 +36,7 @@ bench: build .venv/.extra-bench  ## run the benchmarks
 lint: build .venv/.extra-lint  ## ruff, cython-lint, mypy, and the type stubs held against the compiled modules
 	@failed=
 	.venv/bin/ruff check . || failed=1
-	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/cython-lint fastring e1000 || failed=1
+	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/cython-lint fastring e1000 tests/fuzz || failed=1
 	for source in $$(find fastring e1000 -name '*.pyx'); do
 	    [ -e "$${source%x}i" ] || { echo "lint: $$source has no type stub: write $${source%x}i" >&2; failed=1; }
 	done
@@ -54,6 +56,22 @@ debug: .venv-debug/.built  ## build with assertions, bounds checks and UBSAN, an
 sanitize: .venv-sanitize/.built  ## build with all that and ASAN, and run the tests
 	@PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" $(CHECKED_TESTS) -m "not unsanitized"
+
+FUZZ_ENVIRONMENT = PYTHONHOME="$$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
+
+fuzz: build/fuzz/.built  ## fuzz the device for 60 s (SECONDS=600 for longer, ARGS=FILE for one input), with clang's libFuzzer, ASAN and UBSAN
+	@mkdir -p build/fuzz/corpus
+	.venv/bin/python tests/fuzz/seeds.py build/fuzz/seeds
+	$(FUZZ_ENVIRONMENT) PYTHONPATH=build/fuzz/lib build/fuzz/fuzz_device -max_len=4096 -timeout=10 -artifact_prefix=build/fuzz/ \
+	    $(or $(ARGS),-max_total_time=$(SECONDS) -verbosity=0 -print_final_stats=1 build/fuzz/corpus build/fuzz/seeds tests/fuzz/found) \
+	    2> build/fuzz/log || { cat build/fuzz/log >&2; exit 1; }
+	sed -n 's/^stat::/fuzz: /p' build/fuzz/log
+
+fuzz-coverage: build/fuzz-coverage/.built  ## branch coverage of the device by all that make fuzz found so far (ARGS=--missing lists the rest)
+	@mkdir -p build/fuzz/corpus
+	.venv/bin/python tests/fuzz/seeds.py build/fuzz/seeds
+	$(FUZZ_ENVIRONMENT) .venv/bin/python tests/fuzz/coverage.py --llvm=$(patsubst clang%,%,$(CLANG)) --least=80 $(ARGS) \
+	    build/fuzz-coverage build/fuzz/corpus build/fuzz/seeds tests/fuzz/found
 
 clean:  ## remove all that was built, the virtual environments too
 	@$(remove_built)
@@ -108,6 +126,14 @@ endef
 # $(call quietly,COMMAND,LOG): what it says is shown only when it fails.
 quietly = mkdir -p build; $(1) > build/$(2).log 2>&1 || { cat build/$(2).log >&2; exit 1; }
 
+# How to compile and link a program that has this Python in it.
+define EMBED_FLAGS
+import sysconfig
+var = sysconfig.get_config_var
+print("-I%s -rdynamic -L%s -Wl,-rpath,%s -lpython%s %s" % (sysconfig.get_path("include"), var("LIBDIR"), var("LIBDIR"), var("LDVERSION"), var("LIBS")))
+endef
+export EMBED_FLAGS
+
 # What an earlier build left beside the sources, and its objects.
 remove_built = rm -rf build/lib.* build/temp.*; find fastring e1000 -name '*.pyx' | sed 's/\.pyx$$//' | while read -r module; do rm -f "$$module".c "$$module".*.so; done
 
@@ -144,4 +170,15 @@ remove_built = rm -rf build/lib.* build/temp.*; find fastring e1000 -name '*.pyx
 	$(call quietly,$(SWITCH) .venv-$*/bin/python setup.py build --build-base build/$* \
 	    bdist_wheel --dist-dir build/$*/dist,$*)
 	.venv-$*/bin/python $(PIP) install --no-deps --force-reinstall build/$*/dist/*.whl
+	touch $@
+
+build/fuzz/.built: SWITCH := 1
+build/fuzz/.built: FLAGS := -fsanitize=fuzzer,address,undefined
+build/fuzz-coverage/.built: SWITCH := coverage
+build/fuzz-coverage/.built: FLAGS := -fsanitize=fuzzer -fprofile-instr-generate
+build/fuzz/.built build/fuzz-coverage/.built: build/%/.built: .venv/.ready $(CODE) $(wildcard tests/fuzz/*.p* tests/fuzz/*.c)
+	@command -v $(CLANG) > /dev/null || { echo "make: no $(CLANG) here: apt-get install clang-14 libclang-rt-14-dev llvm-14" >&2; exit 1; }
+	echo "make: building fastring for $* with $(CLANG), which takes one to two minutes"
+	$(call quietly,CC=$(CLANG) FASTRING_FUZZ=$(SWITCH) .venv/bin/python setup.py build --build-base build/$* --build-lib build/$*/lib,$*)
+	$(CLANG) -g -O1 $(FLAGS) tests/fuzz/main.c -o build/$*/fuzz_device $$(.venv/bin/python -c "$$EMBED_FLAGS")
 	touch $@

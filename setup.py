@@ -3,6 +3,8 @@
 Environment switches, all off by default:
   FASTRING_DEBUG=1       bounds and ownership checks, assertions, UBSAN
   FASTRING_SANITIZE=1    FASTRING_DEBUG plus ASAN (run it as `make sanitize` does, with libasan preloaded)
+  FASTRING_FUZZ=1        FASTRING_DEBUG, ASAN and libFuzzer's instrumentation, and the harness in tests/fuzz; CC=clang-14
+  FASTRING_FUZZ=coverage the same harness with clang's coverage instrumentation instead
   FASTRING_NATIVE=1      -march=native, for local builds only: such a wheel runs on this CPU and its like
   FASTRING_NO_COMPILE=1  no compiled module: for an editable install whose `build_ext --inplace` follows, as the Makefile's does
 """
@@ -19,12 +21,22 @@ def switch(name):
 
 
 SANITIZE = switch("FASTRING_SANITIZE")
-DEBUG = SANITIZE or switch("FASTRING_DEBUG")
+FUZZ = os.environ.get("FASTRING_FUZZ", "") if switch("FASTRING_FUZZ") else None
+COVERAGE = FUZZ == "coverage"
+DEBUG = SANITIZE or switch("FASTRING_DEBUG") or FUZZ is not None
 
 compile_args = ["-std=gnu11", "-Wno-unreachable-code", "-Wno-unused-function", "-Wno-sign-compare"]
 link_args = []
 macros = []
-if DEBUG:
+if COVERAGE:
+    compile_args += ["-O1", "-g", "-fprofile-instr-generate", "-fcoverage-mapping"]
+    link_args += ["-fprofile-instr-generate"]
+elif FUZZ:
+    compile_args += ["-O1", "-g", "-fno-omit-frame-pointer", "-UNDEBUG", "-fno-sanitize-recover=undefined"]
+    compile_args += ["-fsanitize=fuzzer-no-link,address,undefined"]
+    link_args += ["-fsanitize=fuzzer-no-link,address,undefined"]
+    macros += [("FASTRING_DEBUG", "1")]
+elif DEBUG:
     compile_args += ["-O1", "-g", "-fno-omit-frame-pointer", "-UNDEBUG", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
     link_args += ["-fsanitize=undefined"]
     macros += [("FASTRING_DEBUG", "1")]
@@ -49,6 +61,11 @@ extensions = [
     for package in ("fastring", "e1000")
     for source in sorted(Path(package).rglob("*.pyx"))
 ]
+if FUZZ:
+    extensions += [
+        Extension(source.stem, [str(source)], include_dirs=["."], extra_compile_args=compile_args, extra_link_args=link_args)
+        for source in sorted(Path("tests/fuzz").glob("*.pyx"))
+    ]
 
 setup(
     packages=[*(p for p in find_packages(".") if p.split(".")[0] in ("fastring", "e1000")), *find_packages("python")],
@@ -60,7 +77,7 @@ setup(
         nthreads=os.cpu_count() or 1,
         # The checks of a debug build change the generated C, so it gets files of its own.
         # (Never for an ordinary build: with build_dir an sdist loses its .pyx.)
-        build_dir=("build/cython-sanitize" if SANITIZE else "build/cython-debug") if DEBUG else None,
+        build_dir=f"build/cython-{'fuzz' if FUZZ else 'sanitize' if SANITIZE else 'debug'}" if DEBUG else None,
         compiler_directives={
             "language_level": 3,
             # Hot paths index plain pointers, which no directive slows down; everything else keeps Python's checks.
