@@ -1,7 +1,7 @@
 """How a frame gets into the receive ring's buffers (§3.2.2 to 3.2.5): what its descriptors say, and the copying."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memmove
 
 from e1000.desc cimport (RXD_ERROR_CE, RXD_ERROR_CXE, RXD_ERROR_RXE, RXD_ERROR_SE, RXD_ERROR_SEQ, RXD_SPECIAL_SHIFT, RXD_STAT_DD,
                          RXD_STAT_EOP, RXD_STAT_IXSM, RXD_STAT_VP)
@@ -166,7 +166,7 @@ cdef void copy_pieces(uint8_t* target, Cursor* cursor, uint32_t part) noexcept n
         if cursor.here == 0:
             next_piece(cursor)
         here = cursor.here if cursor.here < part else part
-        memcpy(target, cursor.data, here)
+        memmove(target, cursor.data, here)
         target += here
         part -= here
         cursor.data += here
