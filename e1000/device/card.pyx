@@ -16,7 +16,7 @@ from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, CONFI
                                io_read, io_write, memory_read, memory_write, pci_reset)
 from e1000.device.rx cimport rx_receive
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, STAGE_SIZE, Card, DeviceLock
-from e1000.device.tx cimport tx_run
+from e1000.device.tx cimport tx_cancel, tx_run
 from e1000.regs cimport RDT, TDT
 from fastring.atomic cimport store_release32
 from fastring.burst cimport Frame
@@ -109,6 +109,7 @@ cdef class E1000Device:
         memcpy(self.card.eeprom.words, <const char*>image, sizeof(self.card.eeprom.words))
         link_cancel(self.card)
         moderation_cancel(self.card)
+        tx_cancel(self.card)
         self.clock = clock
         self.card.clock = NULL if clock is None else <void*>clock
         self.card.pci.device_id = device_id
@@ -124,6 +125,7 @@ cdef class E1000Device:
         if self.card != NULL:
             link_cancel(self.card)
             moderation_cancel(self.card)
+            tx_cancel(self.card)
             free(self.card.fifo)
             free(self.card.tx_stage)
             free(self.card)

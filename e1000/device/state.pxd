@@ -96,6 +96,7 @@ ctypedef struct Card:
     uint32_t tx_segments            # of the packet at the head, these the wire has taken already
     uint64_t tx_budget              # bytes of segments that this run may still make
     bint tx_owed                    # it ran out before the ring was done with
+    Timer tx_timer                  # armed while something is owed
     uint8_t* tx_stage               # [STAGE_SIZE]: packets the card works on; nothing outlives a call to the wire
     void* wire                      # a fastring.wire.Wire, held by the E1000Device
 

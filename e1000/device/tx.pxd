@@ -11,5 +11,6 @@ cdef enum:
     RING_GONE = -1
 
 cdef void tx_run(Card* card) noexcept nogil
+cdef void tx_cancel(Card* card) noexcept nogil
 cdef int transmit(Card* card, Frame* frames, uint32_t n) noexcept nogil
 cdef uint32_t group_address(const Frame* frame) noexcept nogil

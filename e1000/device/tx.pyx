@@ -7,26 +7,29 @@ and the wire has taken it.
 Here is the plain path, for what nearly all packets are; `gather` takes any, and `segment` those that become many.
 
 Bounded: one run visits at most one turn of the ring, whatever the host does with the tail meanwhile, and makes `tx_budget` bytes of
-segments, after which the rest is owed: the next access to any register, or the DeviceThread's next round, goes on with it.
+segments, after which the rest is owed: a timer, the next access to any register, or the DeviceThread's next round goes on with it.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from e1000.desc cimport (TXD_CMD_DEXT, TXD_CMD_EOP, TXD_CMD_IC, TXD_CMD_IFCS, TXD_CMD_VLE, TXD_LEGACY_LENGTH, Desc)
 from e1000.device.gather cimport BATCH, Batch, gather, send, send_long, write_back
+from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.pci cimport received_master_abort
 from e1000.device.segment cimport send_segments
-from e1000.device.state cimport Card, DROP_TX_NO_CABLE, ring_count
+from e1000.device.state cimport Card, DeviceLock, DROP_TX_NO_CABLE, ring_count
 from e1000.device.statistics cimport count_sent, count_sent_kind
 from e1000.device.writeback cimport move_head, report
 from e1000.regs cimport BPTC, CRC_LENGTH, MAX_FRAME, MPTC, TCTL_EN
 from fastring.atomic cimport load_acquire32, load_relaxed64
 from fastring.burst cimport FRAME_MORE, Frame, packets_in
+from fastring.clock cimport Clock
 from fastring.memory cimport Region, hinted_region, translate, within
 from fastring.wire cimport Wire
 
 cdef enum:
     BUDGET = 1 << 26                # bytes of segments a run makes: more than any driver puts into its ring
+    PAUSE = 1000                    # ns until it goes on, others being served meanwhile
     PLAIN = TXD_CMD_EOP | TXD_CMD_IFCS                                              # of these bits
     NOT_PLAIN = TXD_CMD_DEXT | TXD_CMD_EOP | TXD_CMD_IFCS | TXD_CMD_IC | TXD_CMD_VLE
 
@@ -44,6 +47,23 @@ cdef void tx_run(Card* card) noexcept nogil:
         card.tx_again = False
         tx_turn(card)
     card.tx_running = False
+    if card.tx_owed and card.clock != NULL and not card.threaded:
+        card.tx_timer.handler = tx_timer
+        card.tx_timer.context = card
+        (<Clock>card.clock).arm(&card.tx_timer, (<Clock>card.clock).now() + PAUSE)
+
+
+cdef void tx_timer(void* card) noexcept nogil:
+    cdef DeviceLock* lock = lock_card(<Card*>card)
+    if (<Card*>card).tx_owed:
+        tx_run(<Card*>card)
+    unlock_card(lock)
+
+
+cdef void tx_cancel(Card* card) noexcept nogil:
+    """Before its clock is taken away."""
+    if card.clock != NULL:
+        (<Clock>card.clock).cancel(&card.tx_timer)
 
 
 cdef void tx_turn(Card* card) noexcept nogil:
