@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from e1000.device.state cimport DROP_REASONS, Card
+from e1000.regs cimport CRC_LENGTH
 from fastring.burst cimport Frame
 
 cdef enum:
@@ -31,6 +32,7 @@ ctypedef struct Arrival:
     int fate                        # PASSES, or the reason to drop it
     uint32_t stripped               # bytes of VLAN tag that the host gets in the descriptor
     uint64_t word                   # descriptor's second word but for the length and EOP
+    uint8_t crc[CRC_LENGTH]         # what is stored behind it, unless RCTL.SECRC strips that
     uint8_t copy[HEADER]            # of the header, when the pieces split it
 
 cdef void look_at(Arrival* frame, Frame* pieces, int n) noexcept nogil

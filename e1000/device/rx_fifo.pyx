@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from e1000.device.arrival cimport PAUSE, Arrival, look_at
-from e1000.device.rx_store cimport ENOUGH, NEVER, Ring, Room, count_stored, room_for, store
+from e1000.device.rx_store cimport ENOUGH, NEVER, Ring, Room, count_stored, room_for, store, take_crc
 from e1000.device.state cimport DROP_RX_DISABLED, DROP_RX_MISSED, Card
 from e1000.device.statistics cimport stat_index
 from e1000.regs cimport CRC_LENGTH, ICR_RXO, MPC, RNBC
@@ -105,6 +105,7 @@ cdef void store_first(Card* card, Ring* ring, const Record* record) noexcept nog
     look_at(&frame, pieces, 2)
     frame.stripped = record.stripped
     frame.word = record.word
+    take_crc(card, &frame)
     store(card, ring, &frame)
 
 

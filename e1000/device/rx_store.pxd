@@ -21,6 +21,7 @@ cdef enum Room:                     # for a frame in the ring
     NEVER                           # it needs more descriptors than the ring can have
 
 cdef void describe(Card* card, Arrival* frame) noexcept nogil
+cdef void take_crc(Card* card, Arrival* frame) noexcept nogil
 cdef void store(Card* card, Ring* ring, const Arrival* frame) noexcept nogil
 cdef Room room_for(Card* card, Ring* ring, uint32_t length) noexcept nogil
 cdef void count_stored(Card* card, const Arrival* frame) noexcept nogil

@@ -23,7 +23,7 @@ from fastring.memory cimport translate
 
 cdef void describe(Card* card, Arrival* frame) noexcept nogil:
     """Work out status, errors, packet checksum and VLAN tag of a frame that is to be stored."""
-    cdef uint8_t crc[CRC_LENGTH]
+    take_crc(card, frame)
     frame.word = passed_status(frame.match)
     if frame.stripped:
         frame.word |= RXD_STAT_VP | <uint64_t>load_be16(frame.header + TYPE_OFFSET + 2) << RXD_SPECIAL_SHIFT
@@ -32,10 +32,8 @@ cdef void describe(Card* card, Arrival* frame) noexcept nogil:
     if not card.rx_checksums:
         frame.word |= RXD_STAT_IXSM
         return
-    if not card.rctl & RCTL_SECRC:
-        frame_check(frame, crc)
     frame.word |= checksum_bits(card, frame.header, frame.header_length if frame.broken == PASSES else 0, frame.pieces, frame.count,
-                                frame.length, frame.stripped, NULL if card.rctl & RCTL_SECRC else crc)
+                                frame.length, frame.stripped, NULL if card.rctl & RCTL_SECRC else frame.crc)
 
 
 cdef uint64_t error_bits(uint32_t errors) noexcept nogil:
@@ -54,13 +52,15 @@ cdef uint64_t error_bits(uint32_t errors) noexcept nogil:
     return bits
 
 
-cdef void frame_check(const Arrival* frame, uint8_t* crc) noexcept nogil:
+cdef void take_crc(Card* card, Arrival* frame) noexcept nogil:
     """The FCS that came with the frame: of all that was on the wire, tag included, and wrong if that is what is wrong with it."""
     cdef int i
-    crc32_frame(frame.pieces, frame.count, crc)
+    if card.rctl & RCTL_SECRC:
+        return
+    crc32_frame(frame.pieces, frame.count, frame.crc)
     if frame.errors & (FRAME_BAD_CRC | FRAME_ALIGNMENT):
         for i in range(CRC_LENGTH):
-            crc[i] = ~crc[i]
+            frame.crc[i] = ~frame.crc[i]
 
 
 cdef void count_stored(Card* card, const Arrival* frame) noexcept nogil:
@@ -112,7 +112,7 @@ ctypedef struct Cursor:             # where copying a frame has got to
     Frame* piece                    # next piece
     Frame* end
     uint32_t skip                   # bytes of it that were had already
-    uint8_t crc[CRC_LENGTH]         # behind the last piece
+    const uint8_t* crc              # behind the last piece
 
 
 cdef void store(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
@@ -125,7 +125,6 @@ cdef void store(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
     cdef uint8_t* target
     start(&cursor, frame)
     if not card.rctl & RCTL_SECRC:
-        frame_check(frame, cursor.crc)
         left += CRC_LENGTH
     size = left
     while left:
@@ -149,6 +148,7 @@ cdef void start(Cursor* cursor, const Arrival* frame) noexcept nogil:
     """Begin with the first byte; behind the addresses, a tag that is stripped is left out."""
     cursor.piece = frame.pieces
     cursor.end = frame.pieces + frame.count
+    cursor.crc = &frame.crc[0]
     cursor.skip = cursor.here = 0
     if frame.stripped:
         cursor.data = frame.header

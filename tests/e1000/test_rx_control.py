@@ -92,7 +92,7 @@ def test_all_three_comparisons_must_hold(flow):
 
 
 def test_a_bad_pause_frame_is_none(flow):
-    card = flow(regs.RCTL_SBP)
+    card = flow(regs.RCTL_SBP | regs.RCTL_DPF)
     card.receive(PAUSE_US, errors=FRAME_BAD_CRC)
     card.receive(control(1, to=STATION, length=59))
     assert len(card.take()) == 2
