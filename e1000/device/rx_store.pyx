@@ -13,7 +13,7 @@ from e1000.device.state cimport DROP_RX_DMA, Card
 from e1000.device.statistics cimport count_good, count_received_kind
 from e1000.device.threshold cimport write_received
 from e1000.regs cimport CRC_LENGTH, RCTL_SECRC
-from fastring.atomic cimport load_relaxed64, store_release64
+from fastring.atomic cimport load_relaxed64
 from fastring.burst cimport (FRAME_ALIGNMENT, FRAME_BAD_CRC, FRAME_CARRIER, FRAME_RX_ERROR, FRAME_SEQUENCE, FRAME_SYMBOL, Frame)
 from fastring.crc cimport crc32_frame
 from fastring.memory cimport translate
@@ -79,7 +79,7 @@ cdef Room room_for(Card* card, Ring* ring, uint32_t length) noexcept nogil:
         length += CRC_LENGTH
     if length > card.rx_buffer_size:
         wanted = (length + card.rx_buffer_size - 1) // card.rx_buffer_size
-    skip_null(ring)
+    skip_null(card, ring)
     index = ring.head
     left = ring.available
     while left and found < wanted:
@@ -95,12 +95,10 @@ cdef inline bint is_null(const Desc* desc) noexcept nogil:
     return load_relaxed64(&desc.address) == 0
 
 
-cdef void skip_null(Ring* ring) noexcept nogil:
+cdef void skip_null(Card* card, Ring* ring) noexcept nogil:
     """Descriptors with the address 0 hold no data: they go back done and otherwise as they were (§3.2.5)."""
-    cdef Desc* desc
     while ring.available and is_null(&ring.desc[ring.head]):
-        desc = &ring.desc[ring.head]
-        store_release64(&desc.word, load_relaxed64(&desc.word) | RXD_STAT_DD)
+        write_received(card, ring.desc, ring.count, ring.head, load_relaxed64(&ring.desc[ring.head].word) | RXD_STAT_DD)
         advance(ring)
 
 
@@ -128,7 +126,7 @@ cdef void store(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
         left += CRC_LENGTH
     size = left
     while left:
-        skip_null(ring)
+        skip_null(card, ring)
         if ring.available == 0:             # the host made null descriptors of those that were counted
             card.drops[DROP_RX_DMA] += 1
             return
