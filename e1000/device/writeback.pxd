@@ -25,7 +25,10 @@ cdef inline uint32_t report_any(Card* card, Desc* ring, uint32_t slot, uint64_t 
 
 
 cdef inline void move_head(Card* card, uint32_t head, uint32_t tail, uint32_t causes) noexcept nogil:
-    """Move the head on; TXQE at the tail, TXD_LOW when what is left has fallen to the threshold (§13.4.43)."""
+    """Move the head on; TXQE at the tail, TXD_LOW when what is left has fallen to the threshold (§13.4.43).
+
+    A threshold of 0 would tell of an empty descriptor cache, which there is not: TXQE tells the same.
+    """
     cdef uint32_t low = 8 * (card.regs[TXDCTL >> 2] >> TXDCTL_LWTHRESH_SHIFT), count = ring_count(card.tdlen)
     cdef uint32_t before = tail - card.tdh if tail >= card.tdh else tail + count - card.tdh
     cdef uint32_t left = tail - head if tail >= head else tail + count - head
@@ -33,7 +36,7 @@ cdef inline void move_head(Card* card, uint32_t head, uint32_t tail, uint32_t ca
     store_release32(&card.tdh, head)
     if left == 0:
         causes |= ICR_TXQE
-    if left <= low < before:
+    if low and left <= low < before:
         causes |= ICR_TXD_LOW
     if causes:
         raise_transmit(card, causes)

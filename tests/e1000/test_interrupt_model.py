@@ -86,7 +86,7 @@ class Model:
 
     def send(self, commands):
         """Every doorbell's packets leave at once; the queue is empty afterwards."""
-        bits = regs.ICR_TXQE | regs.ICR_TXD_LOW
+        bits = regs.ICR_TXQE
         if IMMEDIATE in commands or not self.delay(regs.TIDV):
             bits |= regs.ICR_TXDW
             self.end(TX, TX_BOUND)
