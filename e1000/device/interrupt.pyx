@@ -1,6 +1,6 @@
 """Interrupts as messages (MSI, §4.1.3.1), when one may come (ITR, §13.4.18), and what the card waits for."""
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from e1000.device.pci cimport received_master_abort

@@ -13,7 +13,7 @@ from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.state cimport (GENERAL_SMALL, NEVER, WAIT_RX_ABSOLUTE, WAIT_RX_PACKET, WAIT_THROTTLE, WAIT_TX_ABSOLUTE,
                                  WAIT_TX_PACKET, WAITS, Card, DeviceLock)
 from e1000.device.threshold cimport flush_receive, flush_transmit, keep, update_thresholds
-from e1000.regs cimport (ICR_RXT0, ICR_SRPD, ICR_TXDW, ITR, RADV, RDTR, RDTR_DELAY, RDTR_FPD, RSRPD, RXDCTL, TADV, TIDV, TXDCTL)
+from e1000.regs cimport (ICR_RXT0, ICR_SRPD, ICR_TXDW, ITR, RADV, RDTR, RDTR_DELAY, RDTR_FPD, RSRPD, TADV, TIDV)
 from fastring.clock cimport Clock
 
 cdef enum:

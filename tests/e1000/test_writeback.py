@@ -1,7 +1,7 @@
 """Write-back thresholds (§3.2.5, §3.4.2): descriptors are kept until there are enough, or a delay timer expires."""
 
 import pytest
-from cards import DD, EOP, IFCS, RS, packet
+from cards import DD, EOP, IFCS, RS, legacy, packet
 from timed import DELAY_UNIT, DELAYED, TimedCard
 
 from e1000 import regs
@@ -104,9 +104,10 @@ def test_a_packet_of_more_descriptors_than_a_batch_is_kept_too(card):
     card.write(regs.TIDV, 10)
     card.write(regs.TXDCTL, control(8))
     address = card.alloc(packet(200))
-    slots = card.post(*((address + i).to_bytes(8, "little") + (1 | RS | (EOP if i == 199 else 0)).to_bytes(8, "little") for i in range(200)))
+    pieces = [legacy(address + i, 1, cmd=RS) for i in range(200)]
+    slots = card.post(*pieces[:199], legacy(address, 1))
     assert all(done(card, slots))
-    slots = card.post(*((address + i).to_bytes(8, "little") + (1 | RS | (EOP if i == 99 else 0)).to_bytes(8, "little") for i in range(100)))
+    slots = card.post(*pieces[:99], legacy(address, 1))
     assert done(card, slots) == [True] * 96 + [False] * 4
     card.until(10 * DELAY_UNIT)
     assert all(done(card, slots))
