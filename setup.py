@@ -9,7 +9,9 @@ Environment switches, all off by default:
   FASTRING_NO_COMPILE=1  no compiled module: for an editable install whose `build_ext --inplace` follows, as the Makefile's does
 """
 
+import hashlib
 import os
+import re
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -48,12 +50,22 @@ if SANITIZE:
 if switch("FASTRING_NATIVE"):
     compile_args += ["-march=native"]
 
+
+
+def layout():
+    """A fingerprint of every struct and enum of the device: a snapshot is copied into a card only if both have the same."""
+    text = "".join(source.read_text() for source in sorted(Path("e1000/device").glob("*.p[xy][dx]")))
+    blocks = re.findall(r"^(?:ctypedef struct|cdef enum)\b.*?(?=^\S)", re.sub(r"#.*", "", text), re.M | re.S)
+    return hashlib.sha256("".join("".join(blocks).split()).encode()).hexdigest()[:16]
+
+
+macros += [("FASTRING_LAYOUT", f"0x{layout()}ull")]
 extensions = [
     Extension(
         str(source.with_suffix("")).replace(os.sep, "."),
         [str(source)],
         include_dirs=["."],
-        depends=[str(header) for header in Path("fastring").glob("*.h")],
+        depends=[*map(str, Path("fastring").glob("*.h")), *(map(str, Path("e1000/device").glob("*.p*")) if source.stem == "snapshot" else ())],
         define_macros=macros,
         extra_compile_args=compile_args,
         extra_link_args=link_args,

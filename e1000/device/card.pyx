@@ -4,7 +4,9 @@ import errno
 from pathlib import Path
 
 cimport cython
-from libc.stdlib cimport calloc, free
+from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from e1000.device.eeprom cimport EEPROM_WORDS
@@ -15,6 +17,7 @@ from e1000.device.moderation cimport moderation_cancel
 from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, CONFIG_SIZE, IO_SIZE, config_read, config_write,
                                io_read, io_write, memory_read, memory_write, pci_reset)
 from e1000.device.rx cimport rx_receive
+from e1000.device.snapshot cimport ACCEPTED, BUSY, Refusal, Snapshot, load, save
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, STAGE_SIZE, Card, DeviceLock
 from e1000.device.tx cimport tx_cancel, tx_run
 from e1000.regs cimport RDT, TDT
@@ -25,6 +28,7 @@ from fastring.memory cimport IovaMap
 
 from e1000 import regmap
 from e1000.device import eeprom_image
+from e1000.device.snapshot import REFUSED
 
 DEFAULT_MAC = "52:54:00:12:34:56"
 DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_control", "rx_runt", "rx_oversize", "rx_error", "rx_missed", "rx_dma", "tx_dma",
@@ -263,6 +267,51 @@ cdef class E1000Device:
             lock = lock_card(self.card)
             config_write(self.card, offset, value, size)
             unlock_card(lock)
+
+    def snapshot(self):
+        """The whole state of the card as bytes, for `restore`: registers, FIFO, EEPROM, PHY, configuration space, statistics, what its
+        timers have to go. Not the host's memory, nor what it is plugged into. Raises RuntimeError from inside its own transmission.
+        """
+        snapshot = PyBytes_FromStringAndSize(NULL, sizeof(Snapshot))
+        cdef Snapshot* content = <Snapshot*>PyBytes_AsString(snapshot)
+        cdef DeviceLock* lock
+        cdef Refusal refusal
+        with nogil:
+            lock = lock_card(self.card)
+            refusal = save(self.card, content)
+            unlock_card(lock)
+        if refusal != ACCEPTED:
+            raise RuntimeError(f"{self!r} cannot be saved now: {REFUSED[refusal]}")
+        return snapshot
+
+    def restore(self, snapshot):
+        """Make it the card that `snapshot` was taken of: it goes on where that one was, on this card's bus, wire and clock.
+
+        Raises ValueError, and changes nothing, for what is no snapshot from such a build, was damaged, or holds what no card can;
+        RuntimeError from inside its own transmission. With a clock, on the clock's thread only.
+        """
+        cdef const uint8_t[::1] given = snapshot
+        cdef uint64_t size = given.shape[0]
+        cdef uint8_t* content = <uint8_t*>malloc(sizeof(Snapshot))       # aligned, and out of reach of who gave it
+        cdef Card* scratch = <Card*>malloc(sizeof(Card))
+        cdef DeviceLock* lock
+        cdef Refusal refusal
+        try:
+            if content == NULL or scratch == NULL:
+                raise MemoryError()
+            if size:
+                memcpy(content, &given[0], min(size, sizeof(Snapshot)))
+            with nogil:
+                lock = lock_card(self.card)
+                refusal = load(self.card, content, size, scratch)
+                unlock_card(lock)
+        finally:
+            free(content)
+            free(scratch)
+        if refusal == BUSY:
+            raise RuntimeError(f"{self!r} cannot be restored now: {REFUSED[refusal]}")
+        if refusal != ACCEPTED:
+            raise ValueError(f"cannot restore a card from this: {REFUSED[refusal]}")
 
     def peek(self, uint32_t offset):
         """A register's value without the side effects of reading it, memory space on or off."""

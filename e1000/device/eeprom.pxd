@@ -17,6 +17,7 @@ ctypedef struct Eeprom:
     bint writable                   # EWEN came last, not EWDS
 
 cdef void eeprom_reset(Eeprom* eeprom) noexcept nogil
+cdef bint eeprom_is_possible(const Eeprom* eeprom) noexcept nogil
 cdef uint32_t read_eecd(Eeprom* eeprom) noexcept nogil
 cdef void write_eecd(Eeprom* eeprom, uint32_t value) noexcept nogil
 cdef void write_eerd(Eeprom* eeprom, uint32_t value) noexcept nogil

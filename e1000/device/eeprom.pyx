@@ -138,3 +138,9 @@ cdef void eeprom_reset(Eeprom* eeprom) noexcept nogil:
     write_eecd(eeprom, EECD_FWE_DIS)
     eeprom.eerd = 0
     eeprom.output = True
+
+
+cdef bint eeprom_is_possible(const Eeprom* eeprom) noexcept nogil:
+    """Whether a chip can be in this state: for one that comes out of a snapshot."""
+    return (eeprom.eecd & ~<uint32_t>(PINS | EECD_FWE | EECD_REQ) == 0 and eeprom.command < 2 * COMPLETE and eeprom.bits <= ALL_BITS
+            and 0 <= eeprom.output <= 1 and 0 <= eeprom.writable <= 1)

@@ -20,18 +20,23 @@ cdef enum:
 
 cdef void link_restart(Card* card) noexcept nogil:
     """The link is lost, by whatever happened, and is made anew if it can be: at once without a clock."""
-    cdef int64_t delay, now
+    cdef int64_t delay
     link_cancel(card)
     phy_drop_link(&card.phy)
     delay = phy_link_delay(&card.phy, card.wire != NULL)
     if delay == 0 or delay > 0 and card.clock == NULL:
         phy_make_link(&card.phy)
     elif delay > 0:
-        now = (<Clock>card.clock).now()
-        card.link_timer.handler = link_timer
-        card.link_timer.context = card
-        (<Clock>card.clock).arm(&card.link_timer, now + delay if now <= LLONG_MAX - delay else LLONG_MAX)
+        link_resume(card, delay)
     link_changed(card)
+
+
+cdef void link_resume(Card* card, int64_t delay) noexcept nogil:
+    """Wait so many ns for the link; on the card's clock, which it must have."""
+    cdef int64_t now = (<Clock>card.clock).now()
+    card.link_timer.handler = link_timer
+    card.link_timer.context = card
+    (<Clock>card.clock).arm(&card.link_timer, now + delay if now <= LLONG_MAX - delay else LLONG_MAX)
 
 
 cdef void link_cancel(Card* card) noexcept nogil:

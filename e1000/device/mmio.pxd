@@ -10,3 +10,5 @@ cdef void card_reset(Card* card) noexcept nogil
 cdef uint64_t register_peek(Card* card, uint32_t offset) noexcept nogil
 cdef void kick_tx(Card* card) noexcept nogil
 cdef void kick_rx(Card* card) noexcept nogil
+cdef void derive(Card* card) noexcept nogil
+cdef bint registers_are_possible(const Card* card) noexcept nogil

@@ -7,12 +7,12 @@ from e1000.device.eeprom cimport eeprom_is_signed, eeprom_reset, read_eecd, writ
 from e1000.device.filter cimport ADDRESS_BITS
 from e1000.device.interrupt cimport raise_cause, read_icr, update_line
 from e1000.device.link cimport reset_phy, update_status, write_mdic
-from e1000.device.moderation cimport moderation_reset, write_moderation
+from e1000.device.moderation cimport derive_moderation, moderation_reset, write_moderation
 from e1000.device.rx cimport resize_packet_buffer, rx_configure, rx_tail_moved
 from e1000.device.rx_fifo cimport empty_fifo
-from e1000.device.state cimport BAR0_SIZE, RAR_ENTRIES, REG_WORDS, Card
+from e1000.device.state cimport BAR0_SIZE, GENERAL_PROCESS, RAR_ENTRIES, REG_WORDS, Card
 from e1000.device.statistics cimport stat_index
-from e1000.device.threshold cimport flush_receive, flush_transmit
+from e1000.device.threshold cimport derive_thresholds, flush_receive, flush_transmit
 from e1000.device.tx cimport tx_run
 from e1000.regs cimport *
 from fastring.atomic cimport load_acquire32, load_relaxed32, store_release32
@@ -307,3 +307,26 @@ cdef void card_reset(Card* card) noexcept nogil:
     # A wire this card held up is let go: its frames are lost to a receiver that is off, not stuck for ever.
     if not card.threaded:
         rx_tail_moved(card)
+
+
+# --- snapshots ---
+
+cdef void derive(Card* card) noexcept nogil:
+    """Work out what follows from registers, and changes nothing else."""
+    card.rx_buffer_size = buffer_size(card.rctl)
+    update_addresses(card)
+    card.tx_general &= GENERAL_PROCESS
+    card.rx_general &= GENERAL_PROCESS
+    rx_configure(card)
+    derive_thresholds(card)
+    derive_moderation(card)
+
+
+cdef bint registers_are_possible(const Card* card) noexcept nogil:
+    """Whether no register that only stores, nor a ring's, has a bit that it cannot have."""
+    cdef uint32_t i
+    for i in range(REG_WORDS):
+        if KIND[i] == UNMAPPED and card.regs[i] or KIND[i] == STORED and MASK[i] and card.regs[i] & ~(MASK[i] | RESET[i]):
+            return False
+    return not (card.rctl & ~MASK[RCTL >> 2] or card.tctl & ~MASK[TCTL >> 2] or card.icr & ~MASK[ICS >> 2] or card.ims & ~MASK[IMS >> 2]
+                or card.tdlen & ~MASK[TDLEN >> 2] or card.rdlen & ~MASK[RDLEN >> 2] or card.tdba & 15 or card.rdba & 15)

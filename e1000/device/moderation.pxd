@@ -1,6 +1,6 @@
 """Interrupt moderation: RDTR and RADV, RSRPD, TIDV and TADV (§3.2.7, §3.4.3, §13.4.30 to 13.4.32, §13.4.41, §13.4.44)."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from e1000.desc cimport TXD_CMD_IDE
 from e1000.device.interrupt cimport raise_cause
@@ -18,6 +18,10 @@ cdef void expire_waits(Card* card) noexcept nogil
 cdef uint32_t delay_receive(Card* card, uint32_t causes) noexcept nogil
 cdef uint32_t delay_transmit(Card* card, uint32_t causes) noexcept nogil
 cdef uint32_t keep_sent(Card* card, uint32_t slot, uint64_t word, uint32_t causes) noexcept nogil
+cdef void derive_moderation(Card* card) noexcept nogil
+cdef void times_to_waits(Card* card, int64_t now) noexcept nogil
+cdef void waits_to_times(Card* card, int64_t now) noexcept nogil
+cdef bint waits_are_possible(const Card* card) noexcept nogil
 cdef void write_moderation(Card* card, uint32_t offset, uint32_t value) noexcept nogil
 
 

@@ -19,6 +19,7 @@ from fastring.clock cimport Clock
 cdef enum:
     DELAY_UNIT = 1024               # ns
     LONGEST_INTERVAL = 0x10000 * 256
+    LONGEST_WAIT = 0x10000 * DELAY_UNIT
 
 
 # --- the timer ---
@@ -162,10 +163,43 @@ cdef void write_moderation(Card* card, uint32_t offset, uint32_t value) noexcept
         update_line(card)
         return
     if offset == RSRPD:
-        card.rx_general = card.rx_general & ~<uint32_t>GENERAL_SMALL | (GENERAL_SMALL if value else 0)
+        derive_moderation(card)
         return
     update_thresholds(card)
     if offset == RDTR and (value & RDTR_FPD or value == 0 and card.deadlines[WAIT_RX_PACKET] != NEVER):
         receive_timer(card)
     elif offset == TIDV and value == 0 and card.deadlines[WAIT_TX_PACKET] != NEVER:
         transmit_timer(card)
+
+
+# --- snapshots: times are relative to now ---
+
+cdef void derive_moderation(Card* card) noexcept nogil:
+    """Work out what follows from registers."""
+    card.rx_general = card.rx_general & ~<uint32_t>GENERAL_SMALL | (GENERAL_SMALL if card.regs[RSRPD >> 2] else 0)
+
+
+cdef void times_to_waits(Card* card, int64_t now) noexcept nogil:
+    """Of a card that is saved: how long each wait still is, and how long ago the last interrupt was."""
+    cdef int i
+    for i in range(WAITS):
+        if card.deadlines[i] != NEVER:
+            card.deadlines[i] = card.deadlines[i] - now if card.deadlines[i] > now else 0
+    card.interrupted = -LONGEST_INTERVAL if card.interrupted < now - LONGEST_INTERVAL else card.interrupted - now
+
+
+cdef void waits_to_times(Card* card, int64_t now) noexcept nogil:
+    """Of a card that is restored."""
+    cdef int i
+    for i in range(WAITS):
+        if card.deadlines[i] != NEVER:
+            card.deadlines[i] = now + card.deadlines[i] if now < NEVER - card.deadlines[i] else NEVER - 1
+    card.interrupted += now
+
+
+cdef bint waits_are_possible(const Card* card) noexcept nogil:
+    cdef int i
+    for i in range(WAITS):
+        if card.deadlines[i] != NEVER and not 0 <= card.deadlines[i] <= LONGEST_WAIT:
+            return False
+    return -LONGEST_INTERVAL <= card.interrupted <= 0 and 0 <= card.interrupting <= 1

@@ -22,6 +22,8 @@ cdef enum:
 
 cdef void pci_reset(Card* card, uint32_t command) noexcept nogil
 cdef void pci_update(Card* card) noexcept nogil
+cdef void pci_derive(Card* card) noexcept nogil
+cdef bint pci_is_possible(const Card* card) noexcept nogil
 cdef uint32_t config_read(const Card* card, uint32_t offset, uint32_t size) noexcept nogil
 cdef void config_write(Card* card, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil
 cdef uint32_t io_read(Card* card, uint32_t offset, uint32_t size) noexcept nogil

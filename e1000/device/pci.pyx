@@ -110,17 +110,19 @@ cdef void pci_reset(Card* card, uint32_t command) noexcept nogil:
     pci_update(card)
 
 
+cdef inline uint32_t allowed(const Card* card) noexcept nogil:
+    """The command register, as far as the power state lets it act: in D3hot nothing is allowed (§6.3.3)."""
+    return 0 if asleep(card) else config16(card, PCI_COMMAND)
+
+
+cdef inline IovaMap* reachable(const Card* card) noexcept nogil:
+    return card.host_iovas if allowed(card) & COMMAND_MASTER and card.host_iovas != NULL else &NOWHERE
+
+
 cdef void pci_update(Card* card) noexcept nogil:
-    """Work out what configuration space allows: decoding, DMA, INTx and messages. D3hot allows nothing (§6.3.3)."""
-    cdef uint32_t command = 0 if asleep(card) else config16(card, PCI_COMMAND)
-    cdef bint messages = card.pci.config[MSI_CONTROL] & 1, regained
-    regained = use_memory(card, card.host_iovas if command & COMMAND_MASTER and card.host_iovas != NULL else &NOWHERE)
-    card.memory_off = not command & COMMAND_MEMORY
-    card.pci.io_off = not command & COMMAND_IO
-    card.intx_mask = 0 if messages or command & COMMAND_INTX_DISABLE or asleep(card) else 0xFFFFFFFFu
-    card.msi = messages and command & COMMAND_MASTER
-    card.pci.msi_address = config32(card, MSI + 4) | <uint64_t>config32(card, MSI + 8) << 32
-    card.pci.msi_data = config16(card, MSI + 12)
+    """Make configuration space count: decoding, DMA, INTx and messages."""
+    cdef bint regained = use_memory(card, reachable(card))
+    decode(card)
     if not card.msi:
         card.pci.msi_sent = False
     elif card.irq != NULL:
@@ -130,6 +132,43 @@ cdef void pci_update(Card* card) noexcept nogil:
     if regained:                        # what waited for the bus master goes on without a doorbell
         kick_tx(card)
         kick_rx(card)
+
+
+cdef void decode(Card* card) noexcept nogil:
+    """Work out what configuration space allows."""
+    cdef uint32_t command = allowed(card)
+    cdef bint messages = card.pci.config[MSI_CONTROL] & 1
+    card.memory_off = not command & COMMAND_MEMORY
+    card.pci.io_off = not command & COMMAND_IO
+    card.intx_mask = 0 if messages or command & COMMAND_INTX_DISABLE or asleep(card) else 0xFFFFFFFFu
+    card.msi = messages and command & COMMAND_MASTER
+    card.pci.msi_address = config32(card, MSI + 4) | <uint64_t>config32(card, MSI + 8) << 32
+    card.pci.msi_data = config16(card, MSI + 12)
+
+
+cdef void pci_derive(Card* card) noexcept nogil:
+    """Work out what follows from configuration space, and do nothing of what a write to it does."""
+    card.iovas = reachable(card)
+    decode(card)
+
+
+cdef bint pci_is_possible(const Card* card) noexcept nogil:
+    """Whether configuration space, as it comes out of a snapshot, has no bit that it cannot have."""
+    cdef uint32_t i, fixed
+    for i in range(CONFIG_SIZE):
+        fixed = ~<uint32_t>(WRITABLE[i] | CLEARED_BY_ONE[i]) & 0xFF
+        if i == PMCSR + 1:
+            fixed &= ~0x60u                                 # Data_Scale, by Data_Select
+        if not is_identity(i) and i != PM_DATA and (card.pci.config[i] ^ RESET[i]) & fixed:
+            return False
+    return (config16(card, PCI_DEVICE_ID) == card.pci.device_id and config32(card, PCI_SUBSYSTEM) ==
+            (card.pci.subsystem_vendor | <uint32_t>card.pci.subsystem << 16) and card.pci.config[PCI_REVISION] == card.pci.revision
+            and card.pci.ioaddr <= IO_ADDRESS_MASK and 0 <= card.pci.msi_sent <= 1)
+
+
+cdef inline bint is_identity(uint32_t offset) noexcept nogil:
+    """Bytes that differ from card to card."""
+    return PCI_DEVICE_ID <= offset < PCI_DEVICE_ID + 2 or offset == PCI_REVISION or PCI_SUBSYSTEM <= offset < PCI_SUBSYSTEM + 4
 
 
 cdef bint use_memory(Card* card, IovaMap* iovas) noexcept nogil:

@@ -183,3 +183,13 @@ cdef void phy_make_link(Phy* phy) noexcept nogil:
 cdef bint phy_interrupts(Phy* phy) noexcept nogil:
     """Whether its interrupt pin is asserted."""
     return (phy.causes & phy.regs[INTERRUPT_ENABLE]) != 0
+
+
+cdef bint phy_is_possible(const Phy* phy) noexcept nogil:
+    """Whether a PHY can be in this state: for one that comes out of a snapshot."""
+    cdef int i
+    for i in range(PHY_REGISTERS):
+        if phy.regs[i] & ~(MASK[i] | RESET_VALUE[i]):
+            return False
+    return (phy.speed <= 2 and 0 <= phy.link <= 1 and 0 <= phy.link_failed <= 1 and 0 <= phy.negotiated <= 1
+            and 0 <= phy.full_duplex <= 1)

@@ -8,10 +8,10 @@ from libc.string cimport memcpy
 
 from e1000.device.arrival cimport PAUSE, Arrival, look_at
 from e1000.device.rx_store cimport ENOUGH, NEVER, Ring, Room, count_stored, room_for, store, take_crc
-from e1000.device.state cimport DROP_RX_DISABLED, DROP_RX_MISSED, Card
+from e1000.device.state cimport DROP_RX_DISABLED, DROP_RX_MISSED, FIFO_SIZE, Card
 from e1000.device.statistics cimport stat_index
 from e1000.regs cimport CRC_LENGTH, ICR_RXO, MPC, RNBC
-from fastring.burst cimport FRAME_MORE, Frame
+from fastring.burst cimport FRAME_ERRORS, FRAME_MORE, Frame
 
 cdef enum:
     GRAIN = 16                      # bytes a record is a multiple of, as on silicon; its header is one
@@ -147,3 +147,21 @@ cdef void reverse(uint8_t* bytes, uint32_t size) noexcept nogil:
         byte = bytes[i]
         bytes[i] = bytes[size - 1 - i]
         bytes[size - 1 - i] = byte
+
+
+cdef bint fifo_is_possible(const Card* card, const uint8_t* fifo) noexcept nogil:
+    """Whether `fifo`, of a snapshot, holds whole records from where `card` says to where it says, each a frame that can have come."""
+    cdef Record record
+    cdef uint32_t at = card.fifo_read, left = card.fifo_used, size
+    if card.fifo_size > FIFO_SIZE or card.fifo_size % GRAIN or at % GRAIN or left > card.fifo_size or (at >= card.fifo_size and at):
+        return False
+    while left:
+        memcpy(&record, fifo + at, sizeof(Record))
+        if record.length > FIFO_SIZE or record.stripped > record.length or record.errors & ~<uint32_t>FRAME_ERRORS:
+            return False
+        size = record_size(record.length)
+        if size > left:
+            return False
+        at = (at + size) % card.fifo_size
+        left -= size
+    return True

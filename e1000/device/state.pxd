@@ -42,6 +42,7 @@ cdef enum:                          # why a packet may not take the plain path: 
     GENERAL_STRICT = 1 << 6
     GENERAL_WRITEBACK = 1 << 7      # descriptors are written back some at a time
     GENERAL_SMALL = 1 << 8          # small packets are told apart (RSRPD)
+    GENERAL_PROCESS = GENERAL_FAULTS | GENERAL_TRACE | GENERAL_STRICT      # who looks on: no state of the card
 
 cdef enum:                          # what the card waits for
     WAIT_THROTTLE                   # ITR: the next interrupt may come

@@ -10,6 +10,8 @@ cdef void flush_transmit(Card* card) noexcept nogil
 cdef void flush_receive(Card* card) noexcept nogil
 cdef void write_kept(WriteBack* kept, Desc* ring) noexcept nogil
 cdef void update_thresholds(Card* card) noexcept nogil
+cdef void derive_thresholds(Card* card) noexcept nogil
+cdef bint kept_are_possible(const Card* card) noexcept nogil
 
 
 cdef inline bint keep(WriteBack* kept, uint32_t slot, uint64_t word) noexcept nogil:

@@ -30,12 +30,32 @@ cdef uint32_t threshold(Card* card, uint32_t control, bint timed) noexcept nogil
     return limit if limit > 1 else 0
 
 
-cdef void update_thresholds(Card* card) noexcept nogil:
-    """After a write to what they follow from; what the new ones would not keep is written."""
+cdef void derive_thresholds(Card* card) noexcept nogil:
+    """Work out what follows from registers and the cache line size."""
     card.tx_kept.threshold = threshold(card, card.regs[TXDCTL >> 2], card.regs[TIDV >> 2] != 0)
     card.rx_kept.threshold = threshold(card, card.regs[RXDCTL >> 2], card.regs[RDTR >> 2] != 0)
     card.tx_general = card.tx_general & ~<uint32_t>GENERAL_WRITEBACK | (GENERAL_WRITEBACK if card.tx_kept.threshold else 0)
     card.rx_general = card.rx_general & ~<uint32_t>GENERAL_WRITEBACK | (GENERAL_WRITEBACK if card.rx_kept.threshold else 0)
+
+
+cdef bint kept_are_possible(const Card* card) noexcept nogil:
+    """Whether descriptors are kept as a card can keep them: for one that comes out of a snapshot, its thresholds derived."""
+    return is_possible(&card.tx_kept, ring_count(card.tdlen)) and is_possible(&card.rx_kept, ring_count(card.rdlen))
+
+
+cdef bint is_possible(const WriteBack* kept, uint32_t count) noexcept nogil:
+    cdef uint32_t i
+    if kept.count and kept.count >= kept.threshold:
+        return False
+    for i in range(kept.count):
+        if kept.slots[i] >= count:
+            return False
+    return True
+
+
+cdef void update_thresholds(Card* card) noexcept nogil:
+    """After a write to what they follow from; what the new ones would not keep is written."""
+    derive_thresholds(card)
     if card.tx_kept.count >= card.tx_kept.threshold:
         flush_transmit(card)
     if card.rx_kept.count >= card.rx_kept.threshold:

@@ -5,6 +5,7 @@ Memory errors are AddressSanitizer's to find: each zone of guest memory, each fr
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdio cimport fprintf, stderr
 from libc.string cimport memcmp, memcpy, memset
 
 from e1000.bus.base cimport HostMemory
@@ -12,6 +13,7 @@ from e1000.device.card cimport E1000Device
 from e1000.device.link cimport link_restart
 from e1000.device.pci cimport COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, PCI_COMMAND, config_read, config_write, io_read, io_write
 from e1000.device.pci cimport memory_read, memory_write
+from e1000.device.snapshot cimport ACCEPTED, Refusal, Snapshot, checksum, load, save
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, Card
 from e1000.regs cimport *
 from fastring.burst cimport FRAME_ERRORS, Frame
@@ -46,6 +48,8 @@ cdef E1000Device device
 cdef FuzzWire wire
 cdef VirtualClock clock
 cdef Script script
+cdef Snapshot snapshot, again
+cdef Card scratch
 cdef int depth                      # of act() in itself
 cdef uint8_t packets[MOST_FRAMES * (LONGEST + 512)]
 cdef uint8_t* packet = packets      # the first of them
@@ -56,7 +60,7 @@ cdef uint8_t* packet = packets      # the first of them
 cdef bint act() noexcept nogil:
     """Do what the script says next. Called by the wire, inside of itself: returns whether that may happen once more."""
     global depth
-    cdef uint32_t action = u8(&script) % ACTIONS
+    cdef uint32_t action = u8(&script) & 31
     if depth > DEEPEST:
         return False
     depth += 1
@@ -91,6 +95,10 @@ cdef bint act() noexcept nogil:
         access_eeprom()
     elif action == RESET:
         reset()
+    elif action == SNAPSHOT:
+        save_and_restore()
+    elif action == FORGE:
+        restore_forged()
     depth -= 1
     return depth < DEEPEST
 
@@ -252,6 +260,39 @@ cdef void reset() noexcept nogil:
         write(CTRL, read(CTRL) | (CTRL_PHY_RST if which == 1 else CTRL_RST))
 
 
+cdef void save_and_restore() noexcept nogil:
+    cdef Refusal refusal = save(card, &snapshot)
+    check((refusal == ACCEPTED) != card.tx_running, "a card that cannot be saved")
+    if refusal == ACCEPTED:
+        refusal = load(card, <uint8_t*>&snapshot, sizeof(Snapshot), &scratch)
+        if refusal != ACCEPTED:
+            fprintf(stderr, "fuzz: refusal %d\n", refusal)
+        check(refusal == ACCEPTED, "a card that was saved cannot be restored")
+        save(card, &again)
+        check(memcmp(&snapshot, &again, sizeof(Snapshot)) == 0, "a restored card differs")
+
+
+cdef void restore_forged() noexcept nogil:
+    """Each change: where, what. Most of a card is registers and FIFO: every other one is changed elsewhere."""
+    cdef uint32_t how = u8(&script), i, at, small = <uint32_t>(<uint8_t*>card.regs - <uint8_t*>card)
+    cdef uint8_t* content = <uint8_t*>&snapshot.card
+    if snapshot.version == 0:
+        save(card, &snapshot)
+    for i in range(how & 7):
+        at = u16(&script)
+        if how & 8 << (i & 1):
+            at = (at & 0x7FFF) << 2 | u8(&script) & 3
+            (<uint8_t*>snapshot.card.regs)[at] = u8(&script)
+        elif how & 0x20:
+            snapshot.fifo[at] = u8(&script)
+        else:
+            content[at % small] = u8(&script)
+    if how & 0x40:
+        snapshot.link_wait = u32(&script)
+    snapshot.checksum = checksum(&snapshot)
+    load(card, <uint8_t*>&snapshot, sizeof(Snapshot) - (how >> 7), &scratch)
+
+
 cdef void set_wire() noexcept nogil:
     cdef uint32_t how = u8(&script)
     wire.places = 0xFFFFFFFFu if how & 7 == 7 else how & 7
@@ -366,6 +407,7 @@ cdef void begin() noexcept nogil:
     clock.timers = NULL
     clock._now = 0
     wire.places, wire.echo, wire.acts, wire.sent = 0xFFFFFFFFu, False, 0, 0
+    snapshot.version = 0
     clear_zones()
 
 

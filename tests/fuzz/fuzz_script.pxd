@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-cpdef enum:                         # an action's first byte, modulo ACTIONS; seeds.py writes these
+cpdef enum:                         # an action's first byte, modulo 32; seeds.py writes these. Add behind the last: old inputs keep their sense
     NOTHING
     WRITE                           # register of the table, value
     WRITE_ANY                       # u16 register number, value, width
@@ -25,7 +25,8 @@ cpdef enum:                         # an action's first byte, modulo ACTIONS; se
     PHY                             # register, value, or read
     EEPROM                          # a Microwire instruction, bit by bit
     RESET                           # CTRL.RST, CTRL.PHY_RST, CTRL_EXT.EE_RST
-    ACTIONS
+    SNAPSHOT                        # saved, and restored into the same card
+    FORGE                           # restored from what was saved before, some bytes of it changed
 
 ctypedef struct Script:
     const uint8_t* at

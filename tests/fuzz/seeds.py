@@ -202,6 +202,18 @@ SEEDS = {
     + frames(packet(IPV4, 60))
     + do("CONFIG", 0x81, 4, 6),
     "link": do("CABLE", 0) + SECOND + do("CABLE", 1) + SECOND + phy(0, 0x2100) + SECOND + phy(0, 0x0800) + phy(0, 0x1000) + do("PHY", 0xB1),
+    "snapshots": RINGS
+    + frames(packet(IPV4, 60))
+    + do("SNAPSHOT")
+    + do("RINGS", 0xC8)
+    + frames(*[packet(IPV4, 1514)] * 8)
+    + do("SNAPSHOT")
+    + do("DOORBELL", 0x87)
+    + do("FORGE", 2, u16(0), 0, u16(100), 1)
+    + do("CABLE", 1)
+    + do("SNAPSHOT")
+    + SECOND
+    + do("FORGE", 0),
     "resets": RINGS + frames(packet(IPV4, 60)) + do("RESET", 0) + do("RESET", 1) + do("RESET", 3) + RINGS + frames(packet(IPV4, 60)),
 }
 

@@ -1,0 +1,5 @@
+"""A card's whole state as bytes, and back."""
+
+from typing import Final
+
+REFUSED: Final[tuple[str | None, ...]]

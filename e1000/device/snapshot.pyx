@@ -1,0 +1,185 @@
+"""A card's whole state as bytes, and back: what continues from them continues byte for byte.
+
+All of the Card struct is in it but what belongs to this process, which `keep_process` names: a field that is added to the card is
+saved without further ado, and a pointer that is not named there fails a test. What follows from other fields is worked out anew.
+
+A snapshot may come from anywhere: nothing in it is used before it was found possible, and a card that refuses one is unchanged.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+
+from e1000.device.eeprom cimport eeprom_is_possible
+from e1000.device.interrupt cimport update_line
+from e1000.device.link cimport link_cancel, link_restart, link_resume
+from e1000.device.mmio cimport derive, registers_are_possible
+from e1000.device.moderation cimport moderation_cancel, moderation_resume, times_to_waits, waits, waits_are_possible, waits_to_times
+from e1000.device.pci cimport pci_derive, pci_is_possible
+from e1000.device.phy cimport PHY_NEGOTIATION_TIME, phy_is_possible
+from e1000.device.rx_fifo cimport fifo_is_possible
+from e1000.device.state cimport GENERAL_PROCESS, NEVER, WAITS, Card
+from e1000.device.threshold cimport kept_are_possible
+from fastring.clock cimport Clock, Timer
+from fastring.crc cimport crc32_update
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #ifndef FASTRING_LAYOUT
+    #error "setup.py defines FASTRING_LAYOUT"
+    #endif
+    """
+    const uint64_t LAYOUT "FASTRING_LAYOUT"
+
+cdef Card NOTHING                   # zeroes
+
+REFUSED = (
+    None,
+    "not a snapshot of a card",
+    "a snapshot of another version",
+    "a snapshot from a build whose card is laid out differently",
+    "a snapshot cut short, or with something behind it",
+    "damaged: its checksum is wrong",
+    "it holds what no snapshot holds, addresses of a process",
+    "its registers hold what they cannot",
+    "its rings or heads are no card's",
+    "its FIFO is inconsistent",
+    "its EEPROM is in no possible state",
+    "its PHY is in no possible state",
+    "its configuration space holds what it cannot",
+    "it keeps descriptors back that it cannot",
+    "its timers run for longer than they can",
+    "a timer runs in it, and this card has no clock",
+    "the card is transmitting: a wire or a sink cannot do that from inside",
+)
+
+
+cdef void keep_process(Card* to, const Card* source) noexcept nogil:
+    """Copy what belongs to the process and not to the card: pointers, what they lead to, threads, an engine's run."""
+    to.iovas, to.host_iovas = source.iovas, source.host_iovas
+    to.tx_ring_hint, to.tx_data_hint = source.tx_ring_hint, source.tx_data_hint
+    to.rx_ring_hint, to.rx_data_hint = source.rx_ring_hint, source.rx_data_hint
+    to.pci.msi_hint = source.pci.msi_hint
+    to.tx_running, to.tx_again = source.tx_running, source.tx_again
+    to.tx_stage, to.fifo = source.tx_stage, source.fifo
+    to.tx_budget = source.tx_budget
+    to.wire, to.irq, to.clock = source.wire, source.irq, source.clock
+    to.threaded, to.lock = source.threaded, source.lock
+    to.generation = source.generation
+    to.link_timer, to.wait_timer = source.link_timer, source.wait_timer
+    to.tx_general = to.tx_general & ~<uint32_t>GENERAL_PROCESS | source.tx_general & GENERAL_PROCESS
+    to.rx_general = to.rx_general & ~<uint32_t>GENERAL_PROCESS | source.rx_general & GENERAL_PROCESS
+
+
+cdef inline int64_t now_of(const Card* card) noexcept nogil:
+    return (<Clock>card.clock).now() if card.clock != NULL else 0
+
+
+cdef inline int64_t wait_of(const Timer* timer, int64_t now) noexcept nogil:
+    if not timer.armed:
+        return NEVER
+    return timer.deadline - now if timer.deadline > now else 0
+
+
+cdef inline bint is_wait(int64_t wait, int64_t most) noexcept nogil:
+    """Whether a timer may have so long to go."""
+    return wait == NEVER or 0 <= wait <= most
+
+
+cdef Refusal save(const Card* card, Snapshot* snapshot) noexcept nogil:
+    """Write the card into `snapshot`. BUSY from inside its own transmission."""
+    cdef int64_t now = now_of(card)
+    if card.tx_running:
+        return BUSY
+    memset(snapshot, 0, sizeof(Snapshot))
+    memcpy(snapshot.magic, b"fr-e1000", 8)
+    snapshot.version = VERSION
+    snapshot.size = sizeof(Snapshot)
+    snapshot.layout = LAYOUT
+    snapshot.cable = card.wire != NULL
+    snapshot.link_wait = wait_of(&card.link_timer, now)
+    memcpy(snapshot.fifo, card.fifo, sizeof(snapshot.fifo))
+    memcpy(&snapshot.card, card, sizeof(Card))
+    keep_process(&snapshot.card, &NOTHING)
+    times_to_waits(&snapshot.card, now)
+    snapshot.checksum = checksum(snapshot)
+    return ACCEPTED
+
+
+cdef uint32_t checksum(const Snapshot* snapshot) noexcept nogil:
+    cdef const uint8_t* first = <const uint8_t*>&snapshot.checksum + sizeof(snapshot.checksum)
+    return crc32_update(0, first, <uint32_t>(<const uint8_t*>snapshot + sizeof(Snapshot) - first))
+
+
+cdef Refusal load(Card* card, const uint8_t* content, uint64_t size, Card* scratch) noexcept nogil:
+    """Make the card what `content`, aligned as a Snapshot, says; or leave it alone, and say why. `scratch`: to work in."""
+    cdef const Snapshot* snapshot = <const Snapshot*>content
+    cdef Refusal refusal
+    if card.tx_running:
+        return BUSY
+    refusal = check_frame(snapshot, size)
+    if refusal != ACCEPTED:
+        return refusal
+    memcpy(scratch, &snapshot.card, sizeof(Card))
+    refusal = check_card(card, scratch, snapshot)
+    if refusal != ACCEPTED:
+        return refusal
+    link_cancel(card)
+    moderation_cancel(card)
+    keep_process(scratch, card)
+    scratch.generation += 1
+    memcpy(card, scratch, sizeof(Card))
+    memcpy(card.fifo, snapshot.fifo, sizeof(snapshot.fifo))
+    pci_derive(card)
+    waits_to_times(card, now_of(card))
+    moderation_resume(card)
+    if snapshot.link_wait != NEVER:
+        link_resume(card, snapshot.link_wait)
+    if (card.wire != NULL) != (snapshot.cable != 0):
+        link_restart(card)              # plugged in, or pulled, since
+    update_line(card)
+    return ACCEPTED
+
+
+cdef Refusal check_frame(const Snapshot* snapshot, uint64_t size) noexcept nogil:
+    """What comes before the card."""
+    if size < 8 + 2 * sizeof(uint32_t) or memcmp(snapshot.magic, b"fr-e1000", 8) != 0:
+        return NO_SNAPSHOT
+    if snapshot.version != VERSION:
+        return OTHER_VERSION
+    if size < 8 + 2 * sizeof(uint32_t) + sizeof(uint64_t):
+        return OTHER_SIZE
+    if snapshot.layout != LAYOUT:
+        return OTHER_LAYOUT
+    if size != sizeof(Snapshot) or snapshot.size != sizeof(Snapshot):
+        return OTHER_SIZE
+    return ACCEPTED if snapshot.checksum == checksum(snapshot) else DAMAGED
+
+
+cdef Refusal check_card(const Card* card, Card* saved, const Snapshot* snapshot) noexcept nogil:
+    """Whether the card in the snapshot is one that can be; `saved` is a copy of it, to be played with."""
+    keep_process(saved, &NOTHING)
+    if memcmp(saved, &snapshot.card, sizeof(Card)) != 0:
+        return BAD_PROCESS
+    if not registers_are_possible(saved):
+        return BAD_REGISTERS
+    if saved.tdh > 0xFFFF or saved.tdt > 0xFFFF or saved.rdh > 0xFFFF or saved.rdt > 0xFFFF or not (
+            0 <= saved.tx_owed <= 1 and 0 <= saved.rx_refused <= 1 and 0 <= saved.rx_checksums <= 1):
+        return BAD_RINGS
+    if not fifo_is_possible(saved, snapshot.fifo):
+        return BAD_FIFO
+    if not eeprom_is_possible(&saved.eeprom):
+        return BAD_EEPROM
+    if not phy_is_possible(&saved.phy):
+        return BAD_PHY
+    if not pci_is_possible(saved):
+        return BAD_PCI
+    if card.clock == NULL and (snapshot.link_wait != NEVER or waits(saved)):
+        return NO_CLOCK
+    saved.clock = card.clock            # without one nothing is kept back
+    derive(saved)
+    if not kept_are_possible(saved):
+        return BAD_WRITE_BACK
+    if snapshot.cable > 1 or not waits_are_possible(saved) or not is_wait(snapshot.link_wait, PHY_NEGOTIATION_TIME):
+        return BAD_TIMES
+    return ACCEPTED
