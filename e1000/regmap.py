@@ -6,6 +6,7 @@ What a register does beyond storing bits is in device/mmio.pyx.
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 from e1000 import regs
 
@@ -122,3 +123,13 @@ def expand() -> dict[int, tuple[str, Register]]:
                 name = f"{name.rstrip('0')}{i}" if name.endswith("0") else f"{name}[{i}]"
             out[register.offset + i * register.stride] = (name, register)
     return out
+
+
+@cache
+def _names() -> dict[int, str]:
+    return {offset: name for offset, (name, _) in expand().items()}
+
+
+def name_of(offset: int) -> str:
+    """The name of the register at an offset, or the offset where there is none."""
+    return _names().get(offset) or f"{offset:#07x}"

@@ -2,7 +2,9 @@
 
 from libc.stdint cimport uint32_t
 
+from e1000.device.handlers cimport Handlers
 from e1000.device.state cimport Card
+from e1000.device.watch cimport Watch
 from fastring.clock cimport Clock
 from fastring.irq cimport IrqLine
 from fastring.memory cimport AddressSpace
@@ -15,6 +17,9 @@ cdef class E1000Device:
     cdef AddressSpace memory
     cdef IrqLine irq
     cdef Clock clock
+    cdef Watch watch
+    cdef Handlers handlers
+    cdef void look(self)
     cdef uint32_t read32(self, uint32_t offset) noexcept nogil
     cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil
     cdef void set_wire(self, void* wire)

@@ -1,6 +1,7 @@
 """E1000Device: one card, held together: its state, what it is plugged into, and a view for people."""
 
 import errno
+import functools
 from pathlib import Path
 
 cimport cython
@@ -10,6 +11,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from e1000.device.eeprom cimport EEPROM_WORDS
+from e1000.device.handlers cimport Handlers
 from e1000.device.link cimport link_cancel, link_restart, reset_phy
 from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.mmio cimport card_reset, mmio_read, mmio_write, register_peek
@@ -26,7 +28,7 @@ from fastring.burst cimport Frame
 from fastring.clock cimport Clock
 from fastring.memory cimport IovaMap
 
-from e1000 import regmap
+from e1000 import regmap, regs
 from e1000.device import eeprom_image
 from e1000.device.snapshot import REFUSED
 
@@ -45,6 +47,10 @@ def parse_mac(mac):
         raise ValueError(f"{mac!r} is no station address: six bytes, not all zero, not multicast")
     return raw
 
+
+# Registers that no handler may stand for: the engines, or a driver for each burst, use them, and a doorbell may be a plain store.
+HOT = frozenset({regs.ICR, regs.ICS, regs.IMS, regs.IMC, regs.RCTL, regs.TCTL,
+                 regs.RDBAL, regs.RDBAH, regs.RDLEN, regs.RDH, regs.RDT, regs.TDBAL, regs.TDBAH, regs.TDLEN, regs.TDH, regs.TDT})
 
 # Revision by PCI device id: the 82540EM, and the 82545EM, which differs in nothing that is modelled here.
 REVISIONS = {0x100E: 2, 0x100F: 1}
@@ -193,9 +199,9 @@ cdef class E1000Device:
         cdef DeviceLock* lock
         if self.card.memory_off:
             return
-        if self.card.threaded and offset == TDT:            # a doorbell is a store: the thread sees it
+        if self.card.threaded and offset == TDT and self.card.watch == NULL:        # a doorbell is a store: the thread sees it
             store_release32(&self.card.tdt, value & 0xFFFF)
-        elif self.card.threaded and offset == RDT:
+        elif self.card.threaded and offset == RDT and self.card.watch == NULL:
             store_release32(&self.card.rdt, value & 0xFFFF)
         else:
             lock = lock_card(self.card)
@@ -321,6 +327,49 @@ cdef class E1000Device:
     def dump(self):
         """Every register by name, without side effects."""
         return {name: register_peek(self.card, offset) for offset, (name, _) in regmap.expand().items()}
+
+    # --- who looks at it ---
+
+    cdef void look(self):
+        """Have accesses and engines tell what happens as long as somebody wants to know."""
+        cdef DeviceLock* lock
+        with nogil:
+            lock = lock_card(self.card)
+            self.watch.handlers = <void*>self.handlers if self.handlers is not None else NULL
+            self.card.watch = &self.watch if self.watch.handlers != NULL else NULL
+            unlock_card(lock)
+
+    def on_read(self, uint32_t offset, function=None):
+        """Let `function(offset)` answer reads of a register, instead of the card; without it, a decorator. `restore` undoes it.
+
+        It runs inside the access, on its thread, and may use the card; the register itself is then the card's own. What it raises
+        goes to sys.unraisablehook, and the read gets all ones. `peek` and `dump` go on to show what the card holds.
+        Raises ValueError for registers the packet path needs: interrupts (ICR to IMC), RCTL, TCTL and the rings'.
+        """
+        return self._replace(False, offset, function)
+
+    def on_write(self, uint32_t offset, function=None):
+        """Let `function(offset, value)` take writes of a register, instead of the card; else as `on_read`. A failed one is lost."""
+        return self._replace(True, offset, function)
+
+    def _replace(self, bint write, uint32_t offset, function):
+        check_register("BAR0", offset, 4, BAR0_SIZE, 0)
+        if offset in HOT:
+            raise ValueError(f"{regmap.name_of(offset)} cannot be replaced: the packet path needs it")
+        if function is None:
+            return functools.partial(self._replace, write, offset)
+        if not callable(function):
+            raise TypeError(f"a register's handler must be callable, not {type(function).__name__}")
+        if self.handlers is None:
+            self.handlers = Handlers()
+        self.handlers.set(write, offset, function)
+        self.look()
+        return function
+
+    def restore(self, uint32_t offset):
+        """Give a register back to the card; harmless if it was not replaced."""
+        if self.handlers is not None and offset < BAR0_SIZE:
+            self.handlers.forget(offset & ~3u)
 
     @property
     def drops(self):

@@ -14,6 +14,7 @@ from e1000.device.state cimport BAR0_SIZE, GENERAL_PROCESS, RAR_ENTRIES, REG_WOR
 from e1000.device.statistics cimport stat_index
 from e1000.device.threshold cimport derive_thresholds, flush_receive, flush_transmit
 from e1000.device.tx cimport tx_run
+from e1000.device.watch cimport watched_read, watched_write
 from e1000.regs cimport *
 from fastring.atomic cimport load_acquire32, load_relaxed32, store_release32
 
@@ -46,6 +47,13 @@ fill_tables()
 
 
 cdef uint32_t mmio_read(Card* card, uint32_t offset) noexcept nogil:
+    """A host reads a 32-bit register."""
+    if card.watch != NULL:
+        return watched_read(card, offset & (BAR0_SIZE - 4))
+    return register_read(card, offset)
+
+
+cdef uint32_t register_read(Card* card, uint32_t offset) noexcept nogil:
     """Read a 32-bit register. Side effects as the manual has them: ICR and statistics clear."""
     cdef uint32_t i = (offset & (BAR0_SIZE - 1)) >> 2, value
     cdef uint64_t* stat
@@ -125,6 +133,14 @@ cdef uint32_t read_special(Card* card, uint32_t offset) noexcept nogil:
 
 
 cdef void mmio_write(Card* card, uint32_t offset, uint32_t value) noexcept nogil:
+    """A host writes a 32-bit register."""
+    if card.watch != NULL:
+        watched_write(card, offset & (BAR0_SIZE - 4), value)
+    else:
+        register_write(card, offset, value)
+
+
+cdef void register_write(Card* card, uint32_t offset, uint32_t value) noexcept nogil:
     """Write a 32-bit register and do what it sets off."""
     cdef uint32_t i = (offset & (BAR0_SIZE - 1)) >> 2
     if card.tx_owed:

@@ -129,6 +129,7 @@ ctypedef struct Card:
     # Threads: set when a DeviceThread runs the engines, and then whoever touches the card takes the lock
     bint threaded
     bint memory_off                 # accesses to BAR0 are not answered
+    void* watch                     # a Watch (watch.pxd), held by the E1000Device; NULL: nobody looks
     DeviceLock* lock
     uint32_t generation             # changes when ring or memory are taken away: an engine that called out looks
 

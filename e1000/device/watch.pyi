@@ -1,0 +1,1 @@
+"""Register accesses of a card that somebody looks at: for cimport only."""
