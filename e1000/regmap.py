@@ -48,7 +48,7 @@ def _register(name: str, access: Access, section: str, *, reset: int = 0, mask: 
 
 def _statistics() -> list[Register]:
     wide = {"GORC", "GOTC", "TOR", "TOT"}
-    names = [name for name, member in vars(regs).items() if isinstance(member, int) and 0x4000 <= member < 0x4100]
+    names = [name for name, member in vars(regs).items() if isinstance(member, int) and 0x4000 <= member < 0x4100 and name != "MAX_FRAME"]
     out = []
     for name in names:
         access = Access.STAT

@@ -31,6 +31,7 @@ from fastring.memory cimport IovaMap
 from e1000 import regmap, regs
 from e1000.device import eeprom_image
 from e1000.device.snapshot import REFUSED
+from e1000.dump import Dump
 
 DEFAULT_MAC = "52:54:00:12:34:56"
 DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_control", "rx_runt", "rx_oversize", "rx_error", "rx_missed", "rx_dma", "tx_dma",
@@ -325,8 +326,8 @@ cdef class E1000Device:
         return register_peek(self.card, offset)
 
     def dump(self):
-        """Every register by name, without side effects."""
-        return {name: register_peek(self.card, offset) for offset, (name, _) in regmap.expand().items()}
+        """Every register by name, without side effects: a dict, which prints as a table with the bits' names."""
+        return Dump((name, register_peek(self.card, offset)) for offset, (name, _) in regmap.expand().items())
 
     # --- who looks at it ---
 
