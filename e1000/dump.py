@@ -26,7 +26,8 @@ class Dump(dict[str, int]):
                 rows[-1] = (*rows[-1][:2], index, value)
             else:
                 rows.append((offset, name, "", value))
-        lines = [f"{offset:05x}  {_range(name, last):<13} {value:08x}  {decode(name, value)}".rstrip() for offset, name, last, value in rows]
+        lines = [f"{offset:05x}  {_range(name, last):<13} {value:08x}  {decode(name, value)}" for offset, name, last, value in rows]
+        lines = [line.rstrip() for line in lines]
         return "\n".join([*lines, f"{zeros} statistics are 0"] if zeros else lines)
 
 

@@ -81,9 +81,10 @@ TABLE = {
     # No registers: the second word of descriptors (§3.3.3, §3.3.6, §3.3.7, §3.2.3)
     "TX legacy": "LENGTH 15:0, CSO 23:16, EOP 24, IFCS 25, IC 26, RS 27, RPS 28, DEXT 29, VLE 30, IDE 31, DD 32, EC 33, LC 34, TU 35,"
     " CSS 47:40, SPECIAL 63:48",
-    "TX data": "LENGTH 19:0, DTYP 23:20 = context data, EOP 24, IFCS 25, TSE 26, RS 27, RPS 28, DEXT 29, VLE 30, IDE 31, DD 32, EC 33, LC 34,"
-    " TU 35, IXSM 40, TXSM 41, SPECIAL 63:48",
-    "TX context": "PAYLEN 19:0, DTYP 23:20 = context data, TCP 24, IP 25, TSE 26, RS 27, RPS 28, DEXT 29, IDE 31, DD 32, HDRLEN 47:40, MSS 63:48",
+    "TX data": "LENGTH 19:0, DTYP 23:20 = context data, EOP 24, IFCS 25, TSE 26, RS 27, RPS 28, DEXT 29, VLE 30, IDE 31, DD 32, EC 33,"
+    " LC 34, TU 35, IXSM 40, TXSM 41, SPECIAL 63:48",
+    "TX context": "PAYLEN 19:0, DTYP 23:20 = context data, TCP 24, IP 25, TSE 26, RS 27, DEXT 29, IDE 31, DD 32, HDRLEN 47:40,"
+    " MSS 63:48",
     "RX": "LENGTH 15:0, CHECKSUM 31:16, DD 32, EOP 33, IXSM 34, VP 35, TCPCS 37, IPCS 38, PIF 39, CE 40, SE 41, SEQ 42, CXE 44, TCPE 45,"
     " IPE 46, RXE 47, SPECIAL 63:48",
 }

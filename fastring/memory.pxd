@@ -24,12 +24,18 @@ ctypedef struct Region:
     bint writable
 
 
+ctypedef void (*tap_handler)(void* context, uint64_t iova, uint64_t length, bint write, bint reached) noexcept nogil
+
+
 # The C half of AddressSpace, for engines that hold no Python object.
 ctypedef struct IovaMap:
     Region* region                  # [count], sorted by start, never overlapping
     uint32_t count
     uint32_t capacity
     uint64_t master_aborts          # accesses refused: unmapped, across an end, or a write to read-only memory
+    IovaMap* behind                 # a tap: no region of its own, tells each access to `tap` and passes it on to this map
+    tap_handler tap
+    void* tap_context
 
 
 cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil

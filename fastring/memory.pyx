@@ -198,9 +198,13 @@ cdef class Arena:
 
 
 cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil:
-    """The search behind `translate`: the last region that starts at or below iova."""
+    """The search behind `translate`: the last region that starts at or below iova; or what a tap has behind it."""
     cdef uint32_t low = 0, high = iovas.count, middle
     cdef uint8_t* host = NULL
+    if iovas.behind != NULL:
+        host = translate(iovas.behind, iova, length, write, hint)
+        iovas.tap(iovas.tap_context, iova, length, write, host != NULL)
+        return host
     while low < high:
         middle = (low + high) >> 1
         if iovas.region[middle].start <= iova:

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint32_t
 
 from e1000.device.handlers cimport Handlers
+from e1000.device.recorder cimport Recorder
 from e1000.device.state cimport Card
 from e1000.device.watch cimport Watch
 from fastring.clock cimport Clock
@@ -16,9 +17,10 @@ cdef class E1000Device:
     cdef readonly Wire wire
     cdef AddressSpace memory
     cdef IrqLine irq
-    cdef Clock clock
+    cdef readonly Clock clock
     cdef Watch watch
     cdef Handlers handlers
+    cdef Recorder recorder
     cdef void look(self)
     cdef uint32_t read32(self, uint32_t offset) noexcept nogil
     cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil

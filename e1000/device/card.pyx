@@ -18,10 +18,12 @@ from e1000.device.mmio cimport card_reset, mmio_read, mmio_write, register_peek
 from e1000.device.moderation cimport moderation_cancel
 from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, CONFIG_SIZE, IO_SIZE, config_read, config_write,
                                io_read, io_write, memory_read, memory_write, pci_reset)
+from e1000.device.recorder cimport EVENT_ARRIVED, Recorder
 from e1000.device.rx cimport rx_receive
 from e1000.device.snapshot cimport ACCEPTED, BUSY, Refusal, Snapshot, load, save
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, STAGE_SIZE, Card, DeviceLock
 from e1000.device.tx cimport tx_cancel, tx_run
+from e1000.device.watch cimport saw, saw_frames, saw_refusal, start_recording, stop_recording
 from e1000.regs cimport RDT, TDT
 from fastring.atomic cimport store_release32
 from fastring.burst cimport Frame
@@ -66,7 +68,11 @@ cdef void tx_room(void* card) noexcept nogil:
 cdef int receive(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil:
     """The wire's receive_handler, from whichever thread."""
     cdef DeviceLock* lock = lock_card(<Card*>context)
-    cdef int taken = rx_receive(context, frames, n, may_refuse)
+    cdef int taken
+    saw_frames(<Card*>context, EVENT_ARRIVED, frames, n)
+    taken = rx_receive(context, frames, n, may_refuse)
+    saw_refusal(<Card*>context, frames + taken, n - taken)
+    saw(<Card*>context)
     unlock_card(lock)
     return taken
 
@@ -337,8 +343,27 @@ cdef class E1000Device:
         with nogil:
             lock = lock_card(self.card)
             self.watch.handlers = <void*>self.handlers if self.handlers is not None else NULL
-            self.card.watch = &self.watch if self.watch.handlers != NULL else NULL
+            self.card.watch = &self.watch if self.watch.handlers != NULL or self.watch.recorder != NULL else NULL
             unlock_card(lock)
+
+    def record(self, Recorder recorder, uint8_t number=0):
+        """Tell a Recorder all that happens, as card `number`; None ends it. `e1000.trace.Trace` is the friendly way.
+
+        Raises OSError EBUSY when another has it.
+        """
+        cdef DeviceLock* lock
+        cdef void* told = <void*>recorder
+        if recorder is not None and self.recorder is not None:
+            raise OSError(errno.EBUSY, f"{self!r} is traced already")
+        with nogil:
+            lock = lock_card(self.card)
+            if told == <void*>None:
+                stop_recording(self.card, &self.watch)
+            else:
+                start_recording(self.card, &self.watch, told, number)
+            unlock_card(lock)
+        self.look()
+        self.recorder = recorder            # the former is let go only now
 
     def on_read(self, uint32_t offset, function=None):
         """Let `function(offset)` answer reads of a register, instead of the card; without it, a decorator. `restore` undoes it.

@@ -14,6 +14,7 @@ from e1000.device.pci cimport received_master_abort
 from e1000.device.state cimport STAGE_SIZE, Card, DROP_TX_DMA, DROP_TX_EMPTY, DROP_TX_OVERSIZE
 from e1000.device.statistics cimport count_padding, count_sent, count_sent_kind
 from e1000.device.tx cimport RING_GONE, SHORTEST, group_address, transmit
+from e1000.device.watch cimport RING_TX, saw_fetch
 from e1000.device.writeback cimport complete, load_context, move_head, report_any
 from e1000.regs cimport CRC_LENGTH, MAX_FRAME, TCTL_PSP
 from fastring.atomic cimport load_relaxed64
@@ -62,6 +63,7 @@ cdef void gather(Card* card, Desc* ring, uint32_t count, uint32_t tail, uint32_t
     while head != tail and descs < left:
         word = load_relaxed64(&ring[head].word)
         address = load_relaxed64(&ring[head].address)
+        saw_fetch(card, RING_TX, head, &ring[head], word)
         batch.words[descs] = word
         batch.addresses[descs] = address
         descs += 1
@@ -246,6 +248,7 @@ cdef uint32_t send_long(Card* card, Desc* ring, uint32_t count, uint32_t tail, B
     while head != tail:
         word = load_relaxed64(&ring[head].word)
         address = load_relaxed64(&ring[head].address)
+        saw_fetch(card, RING_TX, head, &ring[head], word)
         head = head + 1 if head + 1 != count else 0
         descs += 1
         if not is_context(word):

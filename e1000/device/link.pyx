@@ -9,6 +9,7 @@ from e1000.device.phy cimport (
     PHY_ADDRESS, PHY_REGISTERS, phy_drop_link, phy_interrupts, phy_link_delay, phy_make_link, phy_read, phy_reset, phy_write,
 )
 from e1000.device.state cimport Card, DeviceLock
+from e1000.device.watch cimport TIMER_LINK, saw, saw_timer
 from e1000.regs cimport *
 from fastring.clock cimport Clock
 
@@ -48,8 +49,10 @@ cdef void link_cancel(Card* card) noexcept nogil:
 cdef void link_timer(void* context) noexcept nogil:
     cdef Card* card = <Card*>context
     cdef DeviceLock* lock = lock_card(card)
+    saw_timer(card, TIMER_LINK)
     phy_make_link(&card.phy)
     link_changed(card)
+    saw(card)
     unlock_card(lock)
 
 

@@ -13,6 +13,7 @@ from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.state cimport (GENERAL_SMALL, NEVER, WAIT_RX_ABSOLUTE, WAIT_RX_PACKET, WAIT_THROTTLE, WAIT_TX_ABSOLUTE,
                                  WAIT_TX_PACKET, WAITS, Card, DeviceLock)
 from e1000.device.threshold cimport flush_receive, flush_transmit, keep, update_thresholds
+from e1000.device.watch cimport TIMER_RECEIVE, TIMER_THROTTLE, TIMER_TRANSMIT, saw, saw_timer
 from e1000.regs cimport (ICR_RXT0, ICR_SRPD, ICR_TXDW, ITR, RADV, RDTR, RDTR_DELAY, RDTR_FPD, RSRPD, TADV, TIDV)
 from fastring.clock cimport Clock
 
@@ -56,6 +57,7 @@ cdef void wait_timer(void* context) noexcept nogil:
     cdef DeviceLock* lock = lock_card(card)
     expire_waits(card)
     moderation_resume(card)
+    saw(card)
     unlock_card(lock)
 
 
@@ -63,10 +65,13 @@ cdef void expire_waits(Card* card) noexcept nogil:
     """Do what is due."""
     cdef int64_t now = (<Clock>card.clock).now()
     if card.deadlines[WAIT_RX_PACKET] <= now or card.deadlines[WAIT_RX_ABSOLUTE] <= now:
+        saw_timer(card, TIMER_RECEIVE)
         receive_timer(card)
     if card.deadlines[WAIT_TX_PACKET] <= now or card.deadlines[WAIT_TX_ABSOLUTE] <= now:
+        saw_timer(card, TIMER_TRANSMIT)
         transmit_timer(card)
     if card.deadlines[WAIT_THROTTLE] <= now:
+        saw_timer(card, TIMER_THROTTLE)
         card.deadlines[WAIT_THROTTLE] = NEVER
         update_line(card)
 

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint32_t
 
 from e1000.device.state cimport Card
+from e1000.device.watch cimport memory_of
 
 cdef enum:
     CONFIG_SIZE = 256
@@ -24,7 +25,7 @@ cdef void pci_reset(Card* card, uint32_t command) noexcept nogil
 cdef void pci_update(Card* card) noexcept nogil
 cdef void pci_derive(Card* card) noexcept nogil
 cdef bint pci_is_possible(const Card* card) noexcept nogil
-cdef uint32_t config_read(const Card* card, uint32_t offset, uint32_t size) noexcept nogil
+cdef uint32_t config_read(Card* card, uint32_t offset, uint32_t size) noexcept nogil
 cdef void config_write(Card* card, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil
 cdef uint32_t io_read(Card* card, uint32_t offset, uint32_t size) noexcept nogil
 cdef void io_write(Card* card, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil
@@ -34,5 +35,5 @@ cdef void memory_write(Card* card, uint32_t offset, uint32_t value, uint32_t siz
 
 cdef inline void received_master_abort(Card* card) noexcept nogil:
     """Note in the status register that DMA led nowhere; a card that may not do DMA did none."""
-    if card.iovas == card.host_iovas:
+    if memory_of(card) == card.host_iovas:
         card.pci.config[PCI_STATUS + 1] |= STATUS_MASTER_ABORT >> 8

@@ -9,8 +9,10 @@ from libc.string cimport memcpy
 
 from e1000.device.interrupt cimport update_line
 from e1000.device.mmio cimport card_reset, kick_rx, kick_tx, mmio_read, mmio_write, register_peek
+from e1000.device.recorder cimport SPACE_CONFIG, SPACE_IO, SPACE_MMIO
 from e1000.device.state cimport BAR0_SIZE, Card
 from e1000.device.threshold cimport update_thresholds
+from e1000.device.watch cimport begin_access, begin_write, end_access, end_read, lead_memory, memory_of
 from e1000.regs cimport ICR, ICS, IMC, IMS
 from fastring.irq cimport IrqLine
 from fastring.memory cimport IovaMap
@@ -173,9 +175,9 @@ cdef inline bint is_identity(uint32_t offset) noexcept nogil:
 
 cdef bint use_memory(Card* card, IovaMap* iovas) noexcept nogil:
     """Where DMA leads from now on; returns whether it leads anywhere again."""
-    if card.iovas == iovas:
+    if memory_of(card) == iovas:
         return False
-    card.iovas = iovas
+    lead_memory(card, iovas)
     card.generation += 1
     return iovas != &NOWHERE
 
@@ -193,7 +195,7 @@ cdef void report_power(Card* card) noexcept nogil:
         card.pci.config[PMCSR + 1] |= 0x20          # tenths
 
 
-cdef uint32_t config_read(const Card* card, uint32_t offset, uint32_t size) noexcept nogil:
+cdef uint32_t config_read(Card* card, uint32_t offset, uint32_t size) noexcept nogil:
     """Read 1, 2 or 4 bytes at any offset; what lies behind the end reads all ones."""
     cdef uint32_t value = 0, i, byte
     for i in range(size):
@@ -203,6 +205,7 @@ cdef uint32_t config_read(const Card* card, uint32_t offset, uint32_t size) noex
             if offset + i == PCI_STATUS and card.icr & card.ims:
                 byte |= STATUS_INTERRUPT                    # also while INTx is disabled
         value |= byte << 8 * i
+    end_read(card, SPACE_CONFIG, offset, value, size)
     return value
 
 
@@ -211,6 +214,7 @@ cdef void config_write(Card* card, uint32_t offset, uint32_t value, uint32_t siz
     cdef bint slept = asleep(card)
     cdef uint32_t i, at
     cdef uint8_t byte, mask
+    begin_write(card, SPACE_CONFIG, offset, value, size)
     for i in range(size):
         at = offset + i
         if at >= CONFIG_SIZE:
@@ -224,6 +228,7 @@ cdef void config_write(Card* card, uint32_t offset, uint32_t value, uint32_t siz
         wake(card)
     report_power(card)
     pci_update(card)
+    end_access(card)
 
 
 cdef void wake(Card* card) noexcept nogil:
@@ -239,22 +244,27 @@ cdef void wake(Card* card) noexcept nogil:
 cdef uint32_t io_read(Card* card, uint32_t offset, uint32_t size) noexcept nogil:
     """Read within one dword. Ones where nothing is: behind IODATA, past the registers (no Flash), and with I/O disabled."""
     cdef uint32_t value = 0xFFFFFFFFu
+    begin_access(card)
     if not card.pci.io_off:
         if offset & ~3u == 0:
             value = card.pci.ioaddr
         elif offset & ~3u == 4 and card.pci.ioaddr < BAR0_SIZE:
             value = mmio_read(card, card.pci.ioaddr)
-    return part_of(value, offset, size)
+    value = part_of(value, offset, size)
+    end_read(card, SPACE_IO, offset, value, size)
+    return value
 
 
 cdef void io_write(Card* card, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil:
     """Write IOADDR or IODATA; anything but a whole dword is ignored (§13.2.2.1, §13.2.2.2)."""
+    begin_write(card, SPACE_IO, offset, value, size)
     if card.pci.io_off or size != 4:
-        return
-    if offset == 0:
+        pass
+    elif offset == 0:
         card.pci.ioaddr = value & IO_ADDRESS_MASK
     elif offset == 4 and card.pci.ioaddr < BAR0_SIZE:
         mmio_write(card, card.pci.ioaddr, value)
+    end_access(card)
 
 
 # --- BAR0 by 8 and 16 bits ---
@@ -267,7 +277,13 @@ cdef inline uint32_t part_of(uint32_t value, uint32_t offset, uint32_t size) noe
 
 cdef uint32_t memory_read(Card* card, uint32_t offset, uint32_t size) noexcept nogil:
     """Read within one dword: the whole register is read, side effects once, whichever byte enables are set."""
-    return part_of(0xFFFFFFFFu if card.memory_off else mmio_read(card, offset), offset, size)
+    cdef uint32_t value = 0xFFFFFFFFu
+    begin_access(card)
+    if not card.memory_off:
+        value = mmio_read(card, offset)
+    value = part_of(value, offset, size)
+    end_read(card, SPACE_MMIO, offset, value, size)
+    return value
 
 
 cdef void memory_write(Card* card, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil:
@@ -278,7 +294,9 @@ cdef void memory_write(Card* card, uint32_t offset, uint32_t value, uint32_t siz
     cdef uint32_t at = offset & ~3u, shift = 8 * (offset & 3), mask = part_of(0xFFFFFFFFu, 0, size) << shift
     if card.memory_off:
         return
+    begin_write(card, SPACE_MMIO, offset, value, size)
     value = value << shift & mask
     if at != ICR and at != ICS and at != IMS and at != IMC:
         value |= <uint32_t>register_peek(card, at) & ~mask
     mmio_write(card, at, value)
+    end_access(card)

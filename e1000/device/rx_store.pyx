@@ -12,6 +12,7 @@ from e1000.device.rx_checksum cimport checksum_bits
 from e1000.device.state cimport DROP_RX_DMA, Card
 from e1000.device.statistics cimport count_good, count_received_kind
 from e1000.device.threshold cimport write_received
+from e1000.device.watch cimport RING_RX, saw_fetch
 from e1000.regs cimport CRC_LENGTH, RCTL_SECRC
 from fastring.atomic cimport load_relaxed64
 from fastring.burst cimport (FRAME_ALIGNMENT, FRAME_BAD_CRC, FRAME_CARRIER, FRAME_RX_ERROR, FRAME_SEQUENCE, FRAME_SYMBOL, Frame)
@@ -131,6 +132,7 @@ cdef void store(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
             card.drops[DROP_RX_DMA] += 1
             return
         part = left if left < card.rx_buffer_size else card.rx_buffer_size
+        saw_fetch(card, RING_RX, ring.head, &ring.desc[ring.head], 0)
         target = translate(card.iovas, load_relaxed64(&ring.desc[ring.head].address), part, True, &card.rx_data_hint)
         if target == NULL:
             fail_dma(card, ring)

@@ -19,6 +19,7 @@ from e1000.device.pci cimport received_master_abort
 from e1000.device.state cimport STAGE_SIZE, Card, DROP_TX_CONTEXT, DROP_TX_DMA, DROP_TX_OVERSIZE
 from e1000.device.statistics cimport count_padding, count_sent, count_sent_kind, stat_index
 from e1000.device.tx cimport RING_GONE, SHORTEST, group_address, transmit
+from e1000.device.watch cimport RING_TX, saw_fetch
 from e1000.device.writeback cimport complete
 from e1000.regs cimport CRC_LENGTH, MAX_FRAME, TCTL_PSP, TSCTC, TSCTFC
 from fastring.atomic cimport load_relaxed64
@@ -91,6 +92,7 @@ cdef bint survey(Card* card, const Desc* ring, uint32_t count, uint32_t tail, Jo
     job.head = load_relaxed64(&ring[head].word)
     while head != tail:
         word = load_relaxed64(&ring[head].word)
+        saw_fetch(card, RING_TX, head, &ring[head], word)
         job.supplied += buffer_length(load_relaxed64(&ring[head].address), word)
         job.descs += 1
         head = head + 1 if head + 1 != count else 0

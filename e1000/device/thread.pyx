@@ -17,6 +17,7 @@ from e1000.device.moderation cimport expire_waits, moderation_cancel, moderation
 from e1000.device.rx cimport rx_tail_moved
 from e1000.device.state cimport Card, DeviceLock
 from e1000.device.tx cimport tx_run
+from e1000.device.watch cimport saw
 from fastring.atomic cimport cpu_relax, load_acquire32, load_relaxed32, store_release32
 
 cdef enum:
@@ -108,6 +109,7 @@ cdef class DeviceThread:
                 tx_run(self.cards[i])
                 if waits(self.cards[i]):
                     expire_waits(self.cards[i])
+                saw(self.cards[i])
             release(self.lock)
             if self.heads() == before:
                 for _round in range(PAUSE):      # idle: leave the lock and the memory bus to the others

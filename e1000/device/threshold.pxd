@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from e1000.desc cimport Desc
 from e1000.device.state cimport Card, WriteBack
+from e1000.device.watch cimport RING_RX, saw_kept, saw_write_back
 from fastring.atomic cimport store_release64
 
 cdef void flush_transmit(Card* card) noexcept nogil
@@ -26,5 +27,7 @@ cdef inline void write_received(Card* card, Desc* ring, uint32_t count, uint32_t
     """Write a receive descriptor back behind its data, or keep it; the ring's last one writes all (§3.2.5.1)."""
     if not card.rx_kept.threshold:
         store_release64(&ring[slot].word, word)         # pairs with the driver's acquire of DD
+        saw_write_back(card, RING_RX, slot, &ring[slot], word)
     elif keep(&card.rx_kept, slot, word) or slot + 1 == count:
+        saw_kept(card, &card.rx_kept, ring)
         write_kept(&card.rx_kept, ring)

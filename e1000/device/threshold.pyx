@@ -9,6 +9,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from e1000.desc cimport Desc
 from e1000.device.pci cimport received_master_abort
 from e1000.device.state cimport GENERAL_WRITEBACK, MOST_KEPT, Card, WriteBack
+from e1000.device.watch cimport saw_kept
 from e1000.regs cimport DCTL_GRAN, DCTL_WTHRESH_SHIFT, RDTR, RXDCTL, TIDV, TXDCTL
 from fastring.atomic cimport store_release64
 from fastring.memory cimport translate
@@ -80,6 +81,7 @@ cdef void flush(Card* card, WriteBack* kept, uint64_t base, uint32_t length, uin
         received_master_abort(card)
         kept.count = 0
     else:
+        saw_kept(card, kept, ring)
         write_kept(kept, ring)
 
 

@@ -16,9 +16,11 @@ from e1000.desc cimport (TXD_CMD_DEXT, TXD_CMD_EOP, TXD_CMD_IC, TXD_CMD_IFCS, TX
 from e1000.device.gather cimport BATCH, Batch, gather, send, send_long, write_back
 from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.pci cimport received_master_abort
+from e1000.device.recorder cimport EVENT_SENT
 from e1000.device.segment cimport send_segments
 from e1000.device.state cimport Card, DeviceLock, DROP_TX_NO_CABLE, ring_count
 from e1000.device.statistics cimport count_sent, count_sent_kind
+from e1000.device.watch cimport saw_frames
 from e1000.device.writeback cimport move_head, report
 from e1000.regs cimport BPTC, CRC_LENGTH, MAX_FRAME, MPTC, TCTL_EN
 from fastring.atomic cimport load_acquire32, load_relaxed64
@@ -182,4 +184,5 @@ cdef int transmit(Card* card, Frame* frames, uint32_t n) noexcept nogil:
         card.drops[DROP_TX_NO_CABLE] += packets_in(frames, n)
         return n
     taken = (<Wire>card.wire).transmit(frames, n)
+    saw_frames(card, EVENT_SENT, frames, taken)
     return taken if card.generation == generation else RING_GONE

@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from e1000.desc cimport TXD_CMD_RPS, TXD_CMD_RS, TXD_CMD_TSE, TXD_DTYP_MASK, TXD_STA_DD, Desc, is_context
 from e1000.device.moderation cimport keep_sent, raise_transmit, written_back
 from e1000.device.state cimport Card, ring_count
+from e1000.device.watch cimport RING_TX, saw_write_back
 from e1000.regs cimport ICR_TXD_LOW, ICR_TXQE, TXDCTL, TXDCTL_LWTHRESH_SHIFT
 from fastring.atomic cimport load_relaxed64, store_release32, store_release64
 
@@ -21,6 +22,7 @@ cdef inline uint32_t report_any(Card* card, Desc* ring, uint32_t slot, uint64_t 
     """`report`, with a write-back threshold too."""
     if card.tx_kept.threshold and word & (TXD_CMD_RS | TXD_CMD_RPS):
         return keep_sent(card, slot, word, causes)
+    saw_write_back(card, RING_TX, slot, &ring[slot], word)
     return report(&ring[slot], word, causes)
 
 

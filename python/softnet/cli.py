@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_replay(commands)
     _add_diff(commands)
+    _add_trace(commands)
     return parser
 
 
@@ -106,6 +107,9 @@ def _add_replay(commands: argparse._SubParsersAction[_Parser]) -> None:
     replay.add_argument("--loop", type=_count, default=1, metavar="N", help="replay the captures N times, 0 for ever (default: 1)")
     replay.add_argument("--limit", type=_count, metavar="N", help="send N frames at most")
     replay.add_argument("--mtu", type=_count, metavar="N", help="MTU of both cards, 46 to 16110 (default: what the longest frame needs)")
+    replay.add_argument(
+        "--trace", metavar="FILE", help="write all that happens on the cards: for Perfetto if FILE ends in .json, else for `fastring trace`"
+    )
     replay.add_argument("--json", action="store_true", help="print the result as one JSON object")
     replay.set_defaults(run=_replay, prog=replay.prog)
 
@@ -125,6 +129,32 @@ def _add_diff(commands: argparse._SubParsersAction[_Parser]) -> None:
     diff.add_argument("--times", action="store_true", help="compare time stamps, too, to the nanosecond")
     diff.add_argument("--padding", action="store_true", help="take a frame padded with zeroes to 60 bytes for the same")
     diff.set_defaults(run=_diff, prog=diff.prog)
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.replace(",", " ").split() if name]
+
+
+def _add_trace(commands: argparse._SubParsersAction[_Parser]) -> None:
+    trace = commands.add_parser(
+        "trace",
+        help="print what a trace recorded, or convert it",
+        usage="fastring trace FILE [options]",
+        description="Print the events of a trace, one a line: time in µs, card, category and event, with the names of\n"
+        "registers and bits. `fastring replay --trace FILE` and e1000.trace.Trace record one.",
+        epilog="categories: mmio, io, config, desc, dma, irq, frame, timer\n\n"
+        "exit status:\n  0    all went well\n  1    the trace breaks off, or events were lost\n  2    bad usage or bad input",
+        formatter_class=_Help,
+    )
+    trace.add_argument("file", metavar="FILE", help="trace in JSON lines; - is standard input")
+    trace.add_argument("--only", type=_names, metavar="LIST", help="events of these categories alone: --only mmio,irq")
+    trace.add_argument("--register", type=_names, metavar="LIST", help="accesses to these registers alone: --register TDT,RDT")
+    trace.add_argument("--card", type=_count, metavar="N", help="events of this card alone, counted from 0")
+    trace.add_argument("--head", type=_count, metavar="N", help="the first N of these")
+    trace.add_argument("--tail", type=_count, metavar="N", help="the last N of these")
+    trace.add_argument("--to", choices=("jsonl", "perfetto"), help="write them in this format instead")
+    trace.add_argument("--out", metavar="FILE", help="write them to FILE, not to standard output")
+    trace.set_defaults(run=_trace, prog=trace.prog)
 
 
 def _complain(prog: str, problem: object) -> None:
@@ -174,7 +204,7 @@ def _replay(arguments: argparse.Namespace) -> tuple[int, str]:
     from softnet.replay import Replay
     from softnet.report import replay_text
 
-    beside = _is_stdout(arguments.out) or _is_stdout(arguments.wire.partition(":")[2])
+    beside = _is_stdout(arguments.out) or _is_stdout(arguments.wire.partition(":")[2]) or _is_stdout(arguments.trace)
     replay = Replay(
         arguments.captures,
         wire=arguments.wire,
@@ -183,6 +213,7 @@ def _replay(arguments: argparse.Namespace) -> tuple[int, str]:
         loop=arguments.loop,
         limit=arguments.limit,
         mtu=arguments.mtu,
+        trace=arguments.trace,
     )
     for broken in replay.broken_off:
         _complain(arguments.prog, broken)
@@ -206,6 +237,17 @@ def _diff(arguments: argparse.Namespace) -> tuple[int, str]:
     return OK if difference.same else LOST, printable(difference.text)
 
 
+def _trace(arguments: argparse.Namespace) -> tuple[int, str]:
+    from e1000.trace import Selection, convert, open_trace
+
+    wanted = Selection(only=arguments.only, registers=arguments.register, card=arguments.card, head=arguments.head, tail=arguments.tail)
+    with open_trace(arguments.file) as reader:
+        convert(reader, wanted, to=arguments.to or "text", out=arguments.out)
+    if reader.problem:
+        _complain(arguments.prog, reader.problem)
+    return LOST if reader.problem else OK, ""
+
+
 def _reason(error: Exception) -> str:
     """One line that says what, where and why."""
     if isinstance(error, OSError) and error.strerror:
@@ -227,6 +269,8 @@ def _run(argv: Sequence[str] | None) -> tuple[int, str]:
     except KeyboardInterrupt:
         _complain(prog, "interrupted")
         return INTERRUPTED, ""
+    except BrokenPipeError:  # whoever reads what is printed as it comes has gone
+        return OK, ""
     except (OSError, ValueError, MemoryError) as error:
         _complain(prog, _reason(error))
         return BAD, ""

@@ -8,13 +8,14 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from e1000.bus import HostMemory, LocalBus
 from e1000.device import E1000Device
 from e1000.driver import probe
 from e1000.driver.control import MAX_MTU, MIN_MTU, E1000Adapter
 from e1000.driver.napi import E1000Napi
+from e1000.trace import Trace, format_of
 from fastring.burst import Burst, CountingSink
 from fastring.capture import Capture, CaptureCursor, CaptureError
 from fastring.capture_writer import CaptureWriter
@@ -72,7 +73,7 @@ class Replay:
 
     `out`: a capture file for what arrives. `clock`: "real" sends as fast as the ring takes; "virtual" sends each frame at its own
     time stamp, deterministically. `loop`: passes over all captures, 0 for ever. `limit`: frames in all. `mtu`: by default what the
-    longest frame needs, up to 16110.
+    longest frame needs, up to 16110. `trace`: a file for what happens on the cards (e1000.trace).
 
     Everything is checked and opened here: raises CaptureError, OSError or ValueError before a frame is sent. Then `run`, once.
     """
@@ -87,6 +88,7 @@ class Replay:
         loop: int = 1,
         limit: int | None = None,
         mtu: int | None = None,
+        trace: str | os.PathLike[str] | None = None,
     ) -> None:
         if clock not in ("real", "virtual"):
             raise ValueError(f"the clock is 'real' or 'virtual', not {clock!r}")
@@ -108,9 +110,11 @@ class Replay:
             self.cabling: Cabling = open_wire(wire, clock=self.clock)
             undo.callback(self._close_cabling)
             self.writer = None if out is None else undo.enter_context(CaptureWriter(out))
+            self.trace = None if trace is None else undo.enter_context(self._open_trace(trace, out))
             self._undo = undo.pop_all()
         self.sink = CountingSink()
         self.far: _Card | None = None
+        self.tracer: Trace | None = None
         self.broken_off = [summary.broken_off for summary in self.summaries if summary.broken_off is not None]
 
     @property
@@ -133,6 +137,11 @@ class Replay:
                 self.far = self._plug(undo, stack, memory, self.cabling.far, FAR_MAC)
                 self.far.device.sink = self.writer or self.sink
                 self.far.device.promiscuous = True
+            if self.trace is not None:
+                cards = [card.card for card in (self.near, self.far) if card is not None]
+                self.tracer = Trace(cards, self.trace, format=format_of(self.trace.name), clock=self.clock)
+                undo.callback(self.tracer.abandon)
+            if self.far is not None:
                 undo.enter_context(self.far.device)
             undo.enter_context(self.near.device)
             self.sender = self.near.device.transmitter(replays=True)
@@ -167,6 +176,14 @@ class Replay:
             with suppress(OSError):  # written by somebody, or a file system without locks
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return capture
+
+    def _open_trace(self, path: str | os.PathLike[str], out: str | os.PathLike[str] | None) -> IO[str]:
+        """Open the file of the trace, which must be none of the others."""
+        for other in (*(capture.filename for capture in self.captures), *([] if out is None else [os.fspath(out)])):
+            with suppress(OSError):
+                if os.path.samefile(other, path):
+                    raise ValueError(f"the trace would overwrite {other}")
+        return open(path, "w", encoding="ascii")
 
     def _check_mtu(self, mtu: int | None) -> None:
         if mtu is not None and not MIN_MTU <= mtu <= MAX_MTU:
@@ -240,7 +257,8 @@ class Replay:
 
     def _flush(self) -> None:
         """Close what is written to, so that what could not be written is known."""
-        for close in (self.cabling.close, *([self.writer.close] if self.writer is not None else [])):
+        traced = [] if self.tracer is None or self.trace is None else [self.tracer.close, self.trace.close]
+        for close in (self.cabling.close, *([self.writer.close] if self.writer is not None else []), *traced):
             try:
                 close()
             except OSError as error:

@@ -1,0 +1,105 @@
+"""Recorder: a bounded buffer of events; whoever finds it full hands it to a sink in Python, and goes on.
+
+So nothing is lost as long as the sink takes it, and what is lost is counted. Engines push without the GIL, from any thread.
+"""
+
+import threading
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_SetInterrupt
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from fastring.atomic cimport cpu_relax, exchange32, store_release32
+from fastring.clock cimport MonotonicClock
+
+
+cdef class Recorder:
+    """Events of any number of cards, `capacity` of them between two calls of `sink(records)`, each `trace_events.RECORD`."""
+
+    def __cinit__(self, sink, *, Clock clock=None, uint32_t capacity=1 << 14):
+        if not 0 < capacity <= 1 << 24:
+            raise ValueError(f"a recorder holds 1 to {1 << 24} events, not {capacity}")
+        self.events = <Event*>calloc(capacity, sizeof(Event))
+        self.spare = <Event*>calloc(capacity, sizeof(Event))
+        if self.events == NULL or self.spare == NULL:
+            raise MemoryError()
+        self.capacity = capacity
+        self.clock = MonotonicClock() if clock is None else clock
+        self.sink = sink
+        self.lock = threading.RLock()
+        self.flushing = False
+
+    def __dealloc__(self):
+        free(self.events)
+        free(self.spare)
+
+    cdef void push(self, Event* event) noexcept nogil:
+        event.time = self.clock.now()
+        self.acquire()
+        if self.count == self.capacity:
+            store_release32(&self.held, 0)
+            self.make_room()                # takes the GIL: never while the lock is held
+            self.acquire()
+        if self.count < self.capacity:
+            self.events[self.count] = event[0]
+            self.count += 1
+            self._recorded += 1
+        else:
+            self._lost += 1
+        store_release32(&self.held, 0)
+
+    cdef void acquire(self) noexcept nogil:
+        while exchange32(&self.held, 1):
+            cpu_relax()
+
+    cdef void make_room(self) noexcept nogil:
+        with gil:
+            try:
+                self.flush()
+            except KeyboardInterrupt:
+                PyErr_SetInterrupt()        # an engine cannot raise it: let whoever runs Python next do so
+            except BaseException:
+                pass                        # kept in `error`
+
+    cdef bytes take(self):
+        """The events since the last call, as one string of records."""
+        cdef Event* full
+        cdef uint32_t count
+        self.acquire()
+        full, count = self.events, self.count
+        self.events, self.spare = self.spare, full
+        self.count = 0
+        store_release32(&self.held, 0)
+        cdef bytes records = PyBytes_FromStringAndSize(NULL, count * sizeof(Event))
+        memcpy(PyBytes_AS_STRING(records), full, count * sizeof(Event))
+        return records
+
+    def flush(self):
+        """Hand what is there to the sink. Raises what that raises; from then on events are lost, and counted."""
+        with self.lock:
+            if self.flushing or self.error is not None:
+                return                      # the sink touched a card; or it failed
+            self.flushing = True
+            try:
+                while records := self.take():
+                    try:
+                        self.sink(records)
+                    except BaseException as error:
+                        self._recorded -= len(records) // sizeof(Event)
+                        self._lost += len(records) // sizeof(Event)
+                        if not isinstance(error, KeyboardInterrupt):
+                            self.error = error
+                        raise
+            finally:
+                self.flushing = False
+
+    @property
+    def recorded(self):
+        """Events taken so far."""
+        return self._recorded
+
+    @property
+    def lost(self):
+        """Events that found no room, or that the sink did not take."""
+        return self._lost

@@ -1,0 +1,324 @@
+"""Traces: what happens on a card, as events, to JSON lines and to Perfetto's format."""
+
+import io
+import json
+
+import pytest
+from cards import BROADCAST, RecordingWire, context, data, packet
+
+from e1000 import regs
+from e1000.bus import HostMemory, LocalBus
+from e1000.device import DeviceThread, E1000Device
+from e1000.device.recorder import Recorder
+from e1000.fields import decode
+from e1000.trace import Reader, Trace, TraceError
+from e1000.trace_events import CATEGORIES, describe
+from fastring.clock import VirtualClock
+
+
+def told(trace, *names):
+    """The named values of each event."""
+    trace.flush()
+    return [tuple(event.get(name) for name in names) for event in trace.events]
+
+
+@pytest.fixture
+def trace(card):
+    """A trace of `card`, kept in memory."""
+    with Trace(card.device) as trace:
+        yield trace
+
+
+def test_register_accesses_have_offset_name_size_and_value(card, trace):
+    card.write(regs.VET, 0x8100)
+    card.read(regs.VET)
+    card.write(regs.VET + 1, 0x91, 1)
+    card.read(regs.VET, 2)
+    assert told(trace, "cat", "event", "offset", "register", "size", "value") == [
+        ("mmio", "write", 0x38, "VET", 4, 0x8100),
+        ("mmio", "read", 0x38, "VET", 4, 0x8100),
+        ("mmio", "write", 0x39, "VET", 1, 0x91),
+        ("mmio", "read", 0x38, "VET", 2, 0x9100),
+    ]
+
+
+def test_io_and_configuration_space_are_told_apart(card, trace):
+    card.device.io_write(0, regs.VET)
+    card.device.io_write(4, 7)
+    card.device.io_read(4)
+    card.device.config_read(0, 2)
+    card.device.config_write(0x3C, 11, 1)
+    assert told(trace, "cat", "event", "offset", "register", "size", "value") == [
+        ("io", "write", 0, "IOADDR", 4, regs.VET),
+        ("io", "write", 4, "VET", 4, 7),
+        ("io", "read", 4, "VET", 4, 7),
+        ("config", "read", 0, None, 2, 0x8086),
+        ("config", "write", 0x3C, None, 1, 11),
+    ]
+
+
+def test_a_packet_sent_is_fetched_read_sent_and_written_back(card, trace):
+    card.tx_ring()
+    card.write(regs.IMS, regs.ICR_TXDW)
+    trace.flush()
+    trace.events.clear()
+    content = packet(100)
+    card.post_packets(content)
+    assert told(trace, "cat", "event") == [
+        ("mmio", "write"), ("desc", "fetch"), ("dma", "read"), ("frame", "sent"), ("desc", "write-back"), ("irq", "up"),
+    ]  # fmt: skip
+    write, fetch, read, sent, back, line = trace.events
+    assert (write["register"], write["value"]) == ("TDT", 1)
+    assert (fetch["ring"], fetch["index"], fetch["address"]) == ("tx", 0, read["address"])
+    assert read["length"] == sent["length"] == 100
+    assert sent["head"] == content[:16].hex()
+    assert int(back["word"], 16) == int(fetch["word"], 16) | 1 << 32
+    assert line["icr"] == regs.ICR_TXDW | regs.ICR_TXQE
+    assert line["ims"] == regs.ICR_TXDW
+
+
+def test_a_packet_received_arrives_is_written_and_raises_the_line_until_icr_is_read(card, trace):
+    card.rx_ring(8)
+    card.write(regs.IMS, regs.ICR_RXT0)
+    trace.flush()
+    trace.events.clear()
+    card.receive(packet(100))
+    card.read(regs.ICR)
+    assert told(trace, "cat", "event", "length") == [
+        ("frame", "arrived", 100), ("desc", "fetch", None), ("dma", "write", 100), ("desc", "write-back", None), ("irq", "up", None),
+        ("mmio", "read", None), ("irq", "down", None),
+    ]  # fmt: skip
+    assert decode("RX", int(trace.events[3]["word"], 16)) == "LENGTH=0x64 DD EOP IXSM"
+
+
+def test_a_frame_that_goes_nowhere_is_told_with_its_reason(card, trace):
+    card.receive(packet(60))
+    card.rx_ring(8)
+    card.receive(packet(60, to=b"\x02" * 6), packet(20))
+    assert [event for event in told(trace, "event", "reason", "count") if event[0] == "dropped"] == [
+        ("dropped", "rx_disabled", 1),
+        ("dropped", "rx_filtered", 1),
+        ("dropped", "rx_runt", 1),
+    ]
+
+
+def test_dma_that_leads_nowhere_is_told_as_aborted(card, trace):
+    card.tx_ring()
+    card.post(data(0xDEAD0000, 60))
+    dma = [event for event in told(trace, "cat", "event", "address", "length", "aborted") if event[0] == "dma"]
+    assert dma == [("dma", "read", "0xdead0000", 60, True)]
+
+
+def test_a_message_signalled_interrupt_is_told_with_address_and_data(card, trace):
+    where = card.alloc(4)
+    card.device.config_write(0xF4, where)
+    card.device.config_write(0xFC, 0x55, 2)
+    card.device.config_write(0xF2, 1, 2)
+    card.write(regs.IMS, regs.ICR_LSC)
+    card.write(regs.ICS, regs.ICR_LSC)
+    assert ("message", hex(where), 0x55) in told(trace, "event", "address", "data")
+
+
+def test_timers_fire_at_their_time_on_the_clock():
+    clock = VirtualClock(start=1000)
+    with E1000Device(wire=RecordingWire(), clock=clock) as device, Trace(device) as trace:
+        device.write(regs.CTRL, regs.CTRL_SLU)
+        clock.advance(2_000_000_000)
+        trace.flush()
+        assert trace.events[0]["t"] == 1000
+        assert ("timer", "fires", "link", 1_500_001_000) in told(trace, "cat", "event", "timer", "t")
+
+
+def test_a_traced_card_does_what_one_that_is_not_does(make_card):
+    def run(card):
+        card.tx_ring(16)
+        card.rx_ring(8)
+        for i in range(20):
+            card.post_packets(packet(60 + i, seed=i))
+            card.post(context(), data(card.alloc(packet(80, seed=i)), 80))
+            card.receive(packet(64 + i, to=BROADCAST, seed=i), packet(70, to=b"\x02" * 6))
+        return card.wire.sent, card.take(), dict(card.device.dump()) | card.device.drops
+
+    plain = run(make_card())
+    traced = make_card()
+    with Trace(traced.device):
+        assert run(traced) == plain
+
+
+def test_when_it_ends_the_card_is_as_before(card):
+    with Trace(card.device) as trace:
+        card.read(regs.STATUS)
+    assert len(trace.events) == trace.recorded == 1
+    card.read(regs.STATUS)
+    card.tx_ring()
+    card.post_packets(packet(60))
+    assert len(trace.events) == 1
+    trace.close()
+
+
+def test_one_card_has_one_trace_at_a_time(card):
+    with Trace(card.device):
+        with pytest.raises(OSError, match="traced already"):
+            Trace(card.device)
+        card.read(regs.STATUS)
+    with Trace(card.device):
+        pass
+
+
+def test_bus_mastering_can_be_taken_and_given_back_under_a_trace(card, trace):
+    card.tx_ring()
+    card.device.config_write(4, 3, 2)
+    card.post_packets(packet(60))
+    assert card.wire.sent == []
+    card.device.config_write(4, 7, 2)
+    assert card.wire.sent == [packet(60)]
+    assert "sent" in {event for (event,) in told(trace, "event")}
+
+
+def test_the_tap_is_gone_with_the_trace_also_when_memory_changed_meanwhile(card):
+    with Trace(card.device):
+        card.bus.close()
+        with HostMemory(size=1 << 16) as other, LocalBus(card.device, memory=other):
+            pass
+        bus = LocalBus(card.device, memory=card.memory)
+    card.tx_ring()
+    card.post_packets(packet(60))
+    assert card.wire.sent == [packet(60)]
+    bus.close()
+
+
+# --- files ---
+
+
+def traced(card, path, **options):
+    with Trace(card.device, path, **options) as trace:
+        card.tx_ring()
+        card.post_packets(packet(60), packet(90))
+        card.read(regs.ICR)
+    return trace
+
+
+def test_a_file_of_json_lines_reads_back_as_the_same_events(card, tmp_path):
+    traced(card, tmp_path / "a.jsonl")
+    with Reader(tmp_path / "a.jsonl") as reader:
+        events = list(reader)
+    assert reader.cards == [card.device.mac]
+    assert (reader.ended, reader.lost, reader.problem) == (True, 0, "")
+    assert [event["event"] for event in events[-5:]] == ["sent", "sent", "write-back", "write-back", "read"]
+    assert all(event["cat"] in CATEGORIES for event in events)
+
+
+def test_a_file_for_perfetto_is_valid_in_its_format(card, tmp_path):
+    card.write(regs.IMS, regs.ICR_TXDW)
+    trace = traced(card, tmp_path / "a.json")
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert content["otherData"] == {"events": trace.recorded, "lost": 0}
+    events = [event for event in content["traceEvents"] if event["ph"] != "M"]
+    assert len(events) == trace.recorded
+    for event in content["traceEvents"]:
+        assert {"name", "ph", "pid", "tid", "ts"} <= set(event)
+        assert isinstance(event["ts"], int | float)
+        assert event["ph"] in "MiBE"
+        assert event["ph"] != "i" or event["s"] == "t"
+        assert isinstance(event["args"], dict)
+    assert [event["ph"] for event in events if event["name"] == "line up"] == ["B", "E"]
+    assert any(event["name"] == "write TDT" and event["args"]["value"] == "0x2" for event in events)
+    names = {event["args"]["name"] for event in content["traceEvents"] if event["ph"] == "M"}
+    assert names == {*CATEGORIES, f"card 0: {card.device.mac}"}
+
+
+def test_an_open_file_and_a_format_may_be_given(card):
+    target = io.StringIO()
+    traced(card, target, format="perfetto")
+    assert json.loads(target.getvalue())["traceEvents"]
+    with pytest.raises(ValueError, match="jsonl or perfetto, not 'xml'"):
+        Trace(card.device, io.StringIO(), format="xml")
+
+
+@pytest.mark.parametrize("buffer", [1, 2, 1 << 14])
+def test_a_full_buffer_is_written_and_nothing_lost(card, tmp_path, buffer):
+    trace = traced(card, tmp_path / "a.jsonl", buffer=buffer)
+    with Reader(tmp_path / "a.jsonl") as reader:
+        assert len(list(reader)) == trace.recorded > 10
+    assert trace.lost == 0
+
+
+def test_what_cannot_be_written_is_counted_and_raised_at_the_end(card):
+    trace = Trace(card.device, "/dev/full", buffer=4)
+    card.tx_ring()
+    for _ in range(40):
+        card.post_packets(packet(60))
+    assert len(card.wire.sent) == 40
+    with pytest.raises(OSError, match="No space left"):
+        trace.close()
+    card.read(regs.STATUS)
+
+
+def test_a_sink_that_fails_or_touches_the_card_loses_events_and_counts_them(card):
+    taken = []
+
+    def sink(records):
+        card.read(regs.STATUS)
+        taken.append(len(records) // 40)
+        if len(taken) == 3:
+            raise RuntimeError("full")
+
+    recorder = Recorder(sink, capacity=2)
+    card.device.record(recorder)
+    for _ in range(20):
+        card.read(regs.VET)
+    card.device.record(None)
+    assert isinstance(recorder.error, RuntimeError)
+    assert recorder.lost > 0
+    assert recorder.recorded + recorder.lost == 20 + len(taken)
+
+
+def test_several_cards_go_into_one_trace_and_threads_push_at_once(two_cards, tmp_path):
+    two = two_cards()
+    with Trace(two.cards, tmp_path / "a.jsonl", clock=two.clock, buffer=64) as trace, DeviceThread(two.cards):
+        for i in range(50):
+            two.send([packet(60, seed=i)])
+        while len(two.sink.packets) < 50:
+            two.stack.run()
+    assert trace.lost == 0
+    with Reader(tmp_path / "a.jsonl") as reader:
+        events = list(reader)
+    assert len(events) == trace.recorded
+    assert [sum(e["card"] == n and e["event"] == what for e in events) for n, what in ((0, "sent"), (1, "arrived"))] == [50, 50]
+
+
+def test_a_bad_file_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "x.jsonl"
+    other = '{"fastring-trace": 2, "cards": []}\n'
+    for content in ("", "x\n", "[]\n", other, '{"fastring-trace": 1, "cards": 5}\n', "[" * 100_000, "\0" * 99):
+        path.write_text(content)
+        with pytest.raises(TraceError, match="not a trace"):
+            Reader(path)
+
+
+HEAD = '{"fastring-trace": 1, "cards": ["a"]}\n'
+GOOD = {"t": 1, "card": 0, "cat": "desc", "event": "fetch", "ring": "tx", "index": 1, "address": "0x1", "word": "0x2"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"t": "x"}, {"t": True}, {"t": -1}, {"t": 1 << 70}, {"t": None}, {"card": 1}, {"card": -1}, {"cat": "x"}, {"cat": []}, {"event": 3},
+        {"ring": None}, {"index": 1.5}, {"address": "zz"}, {"word": "-0x1"}, {"word": "0x1" + "0" * 40}, {"cat": "mmio"}, {"cat": "irq"},
+        {"cat": "frame", "event": "sent"}, {"cat": "timer"},
+    ],
+)  # fmt: skip
+def test_a_line_that_is_no_event_is_named(tmp_path, change):
+    path = tmp_path / "x.jsonl"
+    path.write_text(HEAD + json.dumps(GOOD) + "\n" + json.dumps(GOOD | change) + "\n")
+    with Reader(path) as reader, pytest.raises(TraceError, match="line 3 is no event"):
+        list(reader)
+
+
+def test_a_trace_that_breaks_off_is_read_up_to_there(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text(HEAD + json.dumps(GOOD) + "\n" + json.dumps(GOOD)[:-5])
+    with Reader(path) as reader:
+        assert list(reader) == [GOOD]
+    assert "breaks off" in reader.problem
+    assert describe(GOOD) == "fetch      tx[1]      0x1  LENGTH=2"
