@@ -8,7 +8,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from e1000.desc cimport Desc
 from e1000.device.pci cimport received_master_abort
-from e1000.device.state cimport GENERAL_WRITEBACK, MOST_KEPT, Card, WriteBack
+from e1000.device.state cimport GENERAL_WRITEBACK, MOST_KEPT, Card, WriteBack, ring_count
 from e1000.device.watch cimport saw_kept
 from e1000.regs cimport DCTL_GRAN, DCTL_WTHRESH_SHIFT, RDTR, RXDCTL, TIDV, TXDCTL
 from fastring.atomic cimport store_release64
