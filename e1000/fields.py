@@ -145,6 +145,8 @@ def decode(name: str, value: int) -> str:
     fields = fields_of(name)
     if len(fields) == 1 and not fields[0].values:
         return ""  # it is a number
+    if value == 0xFFFFFFFF and len(fields) > 1:
+        return "all bits"
     parts = [text for field in fields if (text := field.text(value))]
     if fields and (reserved := value & reserved_bits(name)):
         parts.append(f"reserved={reserved:#x}")

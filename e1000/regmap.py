@@ -126,10 +126,15 @@ def expand() -> dict[int, tuple[str, Register]]:
 
 
 @cache
-def _names() -> dict[int, str]:
-    return {offset: name for offset, (name, _) in expand().items()}
+def _all() -> dict[int, tuple[str, Register]]:
+    return expand()
 
 
 def name_of(offset: int) -> str:
     """The name of the register at an offset, or the offset where there is none."""
-    return _names().get(offset) or f"{offset:#07x}"
+    return _all()[offset][0] if offset in _all() else f"{offset:#07x}"
+
+
+def section_of(offset: int) -> str:
+    """The manual's section on the register at an offset."""
+    return _all()[offset][1].section if offset in _all() else "13.3"

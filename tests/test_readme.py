@@ -40,7 +40,7 @@ def test_a_command_prints_what_the_readme_says(folder, command, output):
     assert (done.returncode, done.stderr, done.stdout) == (0, "", output)
 
 
-PRINTED = ["1 packet: hello, card!", "PHY identifier 0caf"]
+PRINTED = ["1 packet: hello, card!", *(text.strip() for text in blocks("text")), "PHY identifier 0caf"]
 
 
 @pytest.mark.parametrize(("example", "printed"), list(zip(blocks("python"), PRINTED, strict=True)), ids=PRINTED)

@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t
 from e1000.device.handlers cimport Handlers
 from e1000.device.recorder cimport Recorder
 from e1000.device.state cimport Card
+from e1000.device.strict cimport Strict
 from e1000.device.watch cimport Watch
 from fastring.clock cimport Clock
 from fastring.irq cimport IrqLine
@@ -21,6 +22,8 @@ cdef class E1000Device:
     cdef Watch watch
     cdef Handlers handlers
     cdef Recorder recorder
+    cdef Strict strict
+    cdef readonly object breaches       # a strict.Breaches, or None
     cdef void look(self)
     cdef uint32_t read32(self, uint32_t offset) noexcept nogil
     cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil

@@ -6,6 +6,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from e1000.device.recorder import Recorder
 from e1000.dump import Dump
+from e1000.strict import Breach, Breaches
 from fastring.clock import Clock
 from fastring.wire import Wire
 
@@ -28,9 +29,12 @@ class E1000Device:
         wire: Wire | None = None,
         clock: Clock | None = None,
         device_id: int = 0x100E,
+        strict: bool | Callable[[Breach], object] = False,
     ) -> None: ...
     @property
     def wire(self) -> Wire | None: ...
+    @property
+    def breaches(self) -> Breaches | None: ...
     @property
     def clock(self) -> Clock | None: ...
     @property

@@ -22,6 +22,7 @@ from e1000.device.recorder cimport EVENT_ARRIVED, Recorder
 from e1000.device.rx cimport rx_receive
 from e1000.device.snapshot cimport ACCEPTED, BUSY, Refusal, Snapshot, load, save
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, STAGE_SIZE, Card, DeviceLock
+from e1000.device.strict cimport Strict
 from e1000.device.tx cimport tx_cancel, tx_run
 from e1000.device.watch cimport saw, saw_frames, saw_refusal, start_recording, stop_recording
 from e1000.regs cimport RDT, TDT
@@ -34,6 +35,7 @@ from e1000 import regmap, regs
 from e1000.device import eeprom_image
 from e1000.device.snapshot import REFUSED
 from e1000.dump import Dump
+from e1000.strict import Breaches
 
 DEFAULT_MAC = "52:54:00:12:34:56"
 DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_control", "rx_runt", "rx_oversize", "rx_error", "rx_missed", "rx_dma", "tx_dma",
@@ -104,6 +106,8 @@ cdef class E1000Device:
     `mac`: station address, what a reset loads into RAL0/RAH0: written into the EEPROM, and the checksum made right.
     `wire`: any fastring Wire, or None for no cable. `clock`: the link takes its time on it (autonegotiation 1.5 s), interrupts are
     moderated by it, and timers run on that clock's thread; without one the link is up, and an interrupt comes, at once.
+    `strict`: hold each access against the manual, and keep what a driver does wrong in `breaches`; if it can be called, it is, with
+    each `e1000.strict.Breach`. None of them changes what the card does.
     `device_id`: 0x100E, or 0x100F to be found as an 82545EM.
     Register accesses run the engines on the calling thread, unless a DeviceThread does. Close it, or leave ``with``, to unplug.
     """
@@ -117,7 +121,7 @@ cdef class E1000Device:
         if self.card.fifo == NULL or self.card.tx_stage == NULL:
             raise MemoryError()
 
-    def __init__(self, *, mac=None, eeprom=None, Wire wire=None, Clock clock=None, device_id=0x100E):
+    def __init__(self, *, mac=None, eeprom=None, Wire wire=None, Clock clock=None, device_id=0x100E, strict=False):
         if device_id not in REVISIONS:
             raise ValueError(f"no PCI device id of this card: {device_id:#x}; 0x100E is the 82540EM, 0x100F the 82545EM")
         image = eeprom_image.build(parse_mac(DEFAULT_MAC)) if eeprom is None else eeprom_image.load(eeprom)
@@ -135,6 +139,10 @@ cdef class E1000Device:
         pci_reset(self.card, COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER)
         card_reset(self.card)
         reset_phy(self.card)
+        if strict:
+            self.breaches = Breaches(strict if callable(strict) else None)
+            self.strict = Strict(self.breaches)
+            self.look()
         if wire is not None:
             self.plug(wire)
 
@@ -343,7 +351,11 @@ cdef class E1000Device:
         with nogil:
             lock = lock_card(self.card)
             self.watch.handlers = <void*>self.handlers if self.handlers is not None else NULL
-            self.card.watch = &self.watch if self.watch.handlers != NULL or self.watch.recorder != NULL else NULL
+            self.watch.strict = <void*>self.strict if self.strict is not None else NULL
+            if self.watch.handlers != NULL or self.watch.recorder != NULL or self.watch.strict != NULL:
+                self.card.watch = &self.watch
+            else:
+                self.card.watch = NULL
             unlock_card(lock)
 
     def record(self, Recorder recorder, uint8_t number=0):

@@ -25,6 +25,7 @@ cdef enum TimerName:
 ctypedef struct Watch:              # pointers are NULL when that is off, and all held by the E1000Device
     void* handlers                  # a Handlers: Python in place of registers
     void* recorder                  # a Recorder
+    void* strict                    # a Strict
     uint8_t number                  # the card's, in the recorder's events
     IovaMap tap                     # between the card and its memory while there is a recorder
     bint narrow                     # an access by another way than a dword of BAR0 is under way

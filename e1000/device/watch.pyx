@@ -8,6 +8,7 @@ from e1000.device.handlers cimport Handlers
 from e1000.device.mmio cimport register_read, register_write
 from e1000.device.recorder cimport (EVENT_DMA_READ, EVENT_DMA_WRITE, EVENT_DROPPED, EVENT_LINE, EVENT_MESSAGE, EVENT_READ,
                                     EVENT_REFUSED, EVENT_TIMER, EVENT_WRITE, Event, Recorder, SPACE_MMIO)
+from e1000.device.strict cimport Strict
 from fastring.atomic cimport load_relaxed64
 from fastring.burst cimport FRAME_MORE
 from fastring.irq cimport IrqLine
@@ -24,6 +25,8 @@ cdef uint32_t watched_read(Card* card, uint32_t offset) noexcept nogil:
     watch.narrow = False            # whatever a handler accesses is an access of its own
     if watch.handlers == NULL or not (<Handlers>watch.handlers).read(offset, &value):
         value = register_read(card, offset)
+    if watch.strict != NULL:
+        (<Strict>watch.strict).check_read(card, offset, value)
     if whole:
         record_access(card, EVENT_READ, SPACE_MMIO, offset, value, 4)
         notice(card)
@@ -37,6 +40,8 @@ cdef void watched_write(Card* card, uint32_t offset, uint32_t value) noexcept no
     watch.narrow = False
     if whole:
         record_access(card, EVENT_WRITE, SPACE_MMIO, offset, value, 4)
+    if watch.strict != NULL:
+        (<Strict>watch.strict).check_write(card, offset, value)
     if watch.handlers == NULL or not (<Handlers>watch.handlers).write(offset, value):
         register_write(card, offset, value)
     if whole:
@@ -50,6 +55,7 @@ cdef void begin_access(Card* card) noexcept nogil:
 
 cdef void begin_write(Card* card, Space space, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil:
     if card.watch != NULL:
+        check_access(card, space, True, offset, value, size)
         record_access(card, EVENT_WRITE, space, offset, value, size)
         (<Watch*>card.watch).narrow = True
 
@@ -62,8 +68,15 @@ cdef void end_access(Card* card) noexcept nogil:
 
 cdef void end_read(Card* card, Space space, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil:
     if card.watch != NULL:
+        check_access(card, space, False, offset, value, size)
         record_access(card, EVENT_READ, space, offset, value, size)
         end_access(card)
+
+
+cdef void check_access(Card* card, Space space, bint write, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil:
+    cdef Watch* watch = <Watch*>card.watch
+    if watch.strict != NULL:
+        (<Strict>watch.strict).check_size(card, space, write, offset, value, size)
 
 
 # --- events ---

@@ -47,6 +47,7 @@ def test_a_dump_has_no_side_effects(card):
         ("RAH3", 0x80011234, "ADDRESS=0x1234 AS=source AV"),
         ("IMS", 0x9D, "TXDW LSC RXSEQ RXDMT0 RXT0"),
         ("TCTL", 1, "reserved=0x1"),
+        ("IMC", 0xFFFFFFFF, "all bits"),
         ("TDT", 77, ""),
         ("MTA[4]", 77, ""),
         ("GPRC", 77, ""),
