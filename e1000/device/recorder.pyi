@@ -1,9 +1,13 @@
 from collections.abc import Callable
+from typing import Self
+
+from typing_extensions import disjoint_base
 
 from fastring.clock import Clock
 
+@disjoint_base
 class Recorder:
-    def __init__(self, sink: Callable[[bytes], object], *, clock: Clock | None = None, capacity: int = 1 << 14) -> None: ...
+    def __new__(cls, sink: Callable[[bytes], object], *, clock: Clock | None = None, capacity: int = 1 << 14) -> Self: ...
     @property
     def error(self) -> BaseException | None: ...
     @property

@@ -1,4 +1,6 @@
-from typing import Final
+from typing import Final, Self
+
+from typing_extensions import disjoint_base
 
 from e1000.strict import Breaches
 
@@ -45,5 +47,6 @@ TX_NO_MSS: Final[int]
 TX_HEADER: Final[int]
 TX_PAYLOAD: Final[int]
 
+@disjoint_base
 class Strict:
-    def __init__(self, breaches: Breaches) -> None: ...
+    def __new__(cls, breaches: Breaches) -> Self: ...
