@@ -2,9 +2,10 @@
 
 import io
 import json
+import struct
 
 import pytest
-from cards import BROADCAST, RecordingWire, context, data, packet
+from cards import BROADCAST, DEXT, EOP, IFCS, MAC, RS, BareCard, RecordingWire, context, data, packet
 
 from e1000 import regs
 from e1000.bus import HostMemory, LocalBus
@@ -73,7 +74,7 @@ def test_a_packet_sent_is_fetched_read_sent_and_written_back(card, trace):
     assert read["length"] == sent["length"] == 100
     assert sent["head"] == content[:16].hex()
     assert int(back["word"], 16) == int(fetch["word"], 16) | 1 << 32
-    assert line["icr"] == regs.ICR_TXDW | regs.ICR_TXQE
+    assert line["icr"] == regs.ICR_TXDW | regs.ICR_TXQE | regs.ICR_TXD_LOW
     assert line["ims"] == regs.ICR_TXDW
 
 
@@ -322,3 +323,35 @@ def test_a_trace_that_breaks_off_is_read_up_to_there(tmp_path):
         assert list(reader) == [GOOD]
     assert "breaks off" in reader.problem
     assert describe(GOOD) == "fetch      tx[1]      0x1  LENGTH=2"
+
+
+def test_moderation_timers_fire_and_descriptors_kept_back_are_written_then(undo):
+    clock = VirtualClock()
+    card = BareCard(undo)
+    card.bus.close()
+    card.device.close()
+    device = card.device = undo.enter_context(E1000Device(wire=RecordingWire(), clock=clock, mac=MAC))
+    undo.enter_context(LocalBus(device, memory=card.memory))
+    card.read, card.write, card.wire = device.read, device.write, device.wire
+    card.write(regs.RDTR, 100)
+    card.write(regs.RXDCTL, 4 << 16 | 1 << 24)
+    card.rx_ring(8)
+    with Trace(device) as trace:
+        card.receive(packet(100))
+        assert "write-back" not in {event for (event,) in told(trace, "event")}
+        clock.advance(1_000_000)
+        back = [event for event in told(trace, "event", "ring", "index", "timer", "t") if event[0] in ("fires", "write-back")]
+    assert back == [("fires", None, None, "receive", 102_400), ("write-back", "rx", 0, None, 102_400)]
+
+
+def test_a_packet_cut_into_segments_is_read_and_sent_piece_by_piece(card, trace):
+    content = packet(54)[:12] + bytes.fromhex("0800450000280000000040060000") + bytes(28) + bytes(2000)
+    card.tx_ring()
+    card.post(
+        struct.pack("<QQ", 14 | 24 << 8 | 33 << 16 | 34 << 32 | 50 << 40, 2000 | DEXT | 7 << 24 | 54 << 40 | 1000 << 48),
+        struct.pack("<QQ", card.alloc(content), 2054 | 1 << 20 | DEXT | EOP | IFCS | RS | 1 << 26 | 3 << 40),
+    )
+    events = told(trace, "event", "index", "length")
+    assert [event for event in events if event[0] == "sent"] == [("sent", None, 1054)] * 2
+    assert {event[1] for event in events if event[0] == "fetch"} == {0, 1}
+    assert [event[1] for event in events if event[0] == "write-back"] == [1]
