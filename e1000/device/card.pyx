@@ -16,7 +16,7 @@ from e1000.device.link cimport link_cancel, link_restart, reset_phy
 from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.mmio cimport card_reset, mmio_read, mmio_write, register_peek
 from e1000.device.moderation cimport moderation_cancel
-from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, CONFIG_SIZE, IO_SIZE, config_read, config_write,
+from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, IO_SIZE, config_read, config_write,
                                io_read, io_write, memory_read, memory_write, pci_reset)
 from e1000.device.recorder cimport EVENT_ARRIVED, Recorder
 from e1000.device.rx cimport rx_receive
@@ -31,8 +31,9 @@ from fastring.burst cimport Frame
 from fastring.clock cimport Clock
 from fastring.memory cimport IovaMap
 
-from e1000 import regmap, regs
+from e1000 import regmap
 from e1000.device import eeprom_image
+from e1000.device.arguments import HOT, check_config, check_register, parse_mac
 from e1000.device.snapshot import REFUSED
 from e1000.dump import Dump
 from e1000.strict import Breaches
@@ -41,21 +42,6 @@ DEFAULT_MAC = "52:54:00:12:34:56"
 DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_control", "rx_runt", "rx_oversize", "rx_error", "rx_missed", "rx_dma", "tx_dma",
               "tx_empty", "tx_oversize", "tx_no_cable", "tx_context")
 
-
-def parse_mac(mac):
-    """A station address as six bytes, from "52:54:00:12:34:56" or six bytes. Raises ValueError."""
-    try:
-        raw = bytes.fromhex(mac.replace(":", "").replace("-", "")) if isinstance(mac, str) else bytes(mac)
-    except ValueError:
-        raw = b""
-    if len(raw) != 6 or raw[0] & 1 or not any(raw):
-        raise ValueError(f"{mac!r} is no station address: six bytes, not all zero, not multicast")
-    return raw
-
-
-# Registers that no handler may stand for: the engines, or a driver for each burst, use them, and a doorbell may be a plain store.
-HOT = frozenset({regs.ICR, regs.ICS, regs.IMS, regs.IMC, regs.RCTL, regs.TCTL,
-                 regs.RDBAL, regs.RDBAH, regs.RDLEN, regs.RDH, regs.RDT, regs.TDBAL, regs.TDBAH, regs.TDLEN, regs.TDH, regs.TDT})
 
 # Revision by PCI device id: the 82540EM, and the 82545EM, which differs in nothing that is modelled here.
 REVISIONS = {0x100E: 2, 0x100F: 1}
@@ -77,25 +63,6 @@ cdef int receive(void* context, Frame* frames, int n, bint may_refuse) noexcept 
     saw(<Card*>context)
     unlock_card(lock)
     return taken
-
-
-cdef check_size(size, value):
-    if size not in (1, 2, 4):
-        raise ValueError(f"an access has 1, 2 or 4 bytes, not {size}")
-    if value >> 8 * size:
-        raise ValueError(f"{value:#x} does not fit into {size} bytes")
-
-
-cdef check_register(str where, uint32_t offset, size, uint32_t end, value):
-    check_size(size, value)
-    if offset >= end or offset % 4 + size > 4:
-        raise ValueError(f"{where} offset {offset:#x}: registers lie at multiples of 4 below {end:#x}, and an access stays within one")
-
-
-cdef check_config(uint32_t offset, size, value):
-    check_size(size, value)
-    if offset > CONFIG_SIZE - <uint32_t>size:
-        raise ValueError(f"{size} bytes at {offset:#x} of configuration space: it ends at {CONFIG_SIZE:#x}")
 
 
 @cython.no_gc_clear                     # the clock is needed to the end: to take the card's timers away from it
@@ -227,7 +194,7 @@ cdef class E1000Device:
         """Read a register at a BAR0 offset, or 1 or 2 bytes of it, with its side effects. All ones while memory space is off."""
         cdef uint32_t value
         cdef DeviceLock* lock
-        check_register("BAR0", offset, size, BAR0_SIZE, 0)
+        check_register("BAR0", BAR0_SIZE, offset, size)
         with nogil:                     # the card's thread may hold the lock and wait for the GIL (a wire in Python)
             if size == 4:
                 value = self.read32(offset)
@@ -240,7 +207,7 @@ cdef class E1000Device:
     def write(self, uint32_t offset, uint32_t value, uint32_t size=4):
         """Write a register at a BAR0 offset, or 1 or 2 bytes of it and no others. Ignored while memory space is off."""
         cdef DeviceLock* lock
-        check_register("BAR0", offset, size, BAR0_SIZE, value)
+        check_register("BAR0", BAR0_SIZE, offset, size, value)
         with nogil:
             if size == 4:
                 self.write32(offset, value)
@@ -253,7 +220,7 @@ cdef class E1000Device:
         """Read IOADDR (0) or IODATA (4) in the I/O BAR, with side effects; all ones while I/O space is off."""
         cdef uint32_t value
         cdef DeviceLock* lock
-        check_register("I/O", offset, size, IO_SIZE, 0)
+        check_register("I/O", IO_SIZE, offset, size)
         with nogil:
             lock = lock_card(self.card)
             value = io_read(self.card, offset, size)
@@ -263,7 +230,7 @@ cdef class E1000Device:
     def io_write(self, uint32_t offset, uint32_t value, uint32_t size=4):
         """Write IOADDR (0) or IODATA (4) in the I/O BAR. Ignored while I/O space is off, and unless it has 32 bits."""
         cdef DeviceLock* lock
-        check_register("I/O", offset, size, IO_SIZE, value)
+        check_register("I/O", IO_SIZE, offset, size, value)
         with nogil:
             lock = lock_card(self.card)
             io_write(self.card, offset, value, size)
@@ -273,7 +240,7 @@ cdef class E1000Device:
         """Read 1, 2 or 4 bytes of configuration space, at any offset."""
         cdef uint32_t value
         cdef DeviceLock* lock
-        check_config(offset, size, 0)
+        check_config(offset, size)
         with nogil:
             lock = lock_card(self.card)
             value = config_read(self.card, offset, size)
@@ -336,7 +303,7 @@ cdef class E1000Device:
 
     def peek(self, uint32_t offset):
         """A register's value without the side effects of reading it, memory space on or off."""
-        check_register("BAR0", offset, 4, BAR0_SIZE, 0)
+        check_register("BAR0", BAR0_SIZE, offset)
         return register_peek(self.card, offset)
 
     def dump(self):
@@ -378,7 +345,7 @@ cdef class E1000Device:
         self.recorder = recorder            # the former is let go only now
 
     def on_read(self, uint32_t offset, function=None):
-        """Let `function(offset)` answer reads of a register, instead of the card; without it, a decorator. `restore` undoes it.
+        """Let `function(offset)` answer reads of a register, instead of the card; without it, a decorator. `remove_handlers` undoes it.
 
         It runs inside the access, on its thread, and may use the card; the register itself is then the card's own. What it raises
         goes to sys.unraisablehook, and the read gets all ones. `peek` and `dump` go on to show what the card holds.
@@ -391,7 +358,7 @@ cdef class E1000Device:
         return self._replace(True, offset, function)
 
     def _replace(self, bint write, uint32_t offset, function):
-        check_register("BAR0", offset, 4, BAR0_SIZE, 0)
+        check_register("BAR0", BAR0_SIZE, offset)
         if offset in HOT:
             raise ValueError(f"{regmap.name_of(offset)} cannot be replaced: the packet path needs it")
         if function is None:
@@ -404,7 +371,7 @@ cdef class E1000Device:
         self.look()
         return function
 
-    def restore(self, uint32_t offset):
+    def remove_handlers(self, uint32_t offset):
         """Give a register back to the card; harmless if it was not replaced."""
         if self.handlers is not None and offset < BAR0_SIZE:
             self.handlers.forget(offset & ~3u)

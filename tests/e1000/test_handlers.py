@@ -31,16 +31,16 @@ def test_a_handler_answers_reads_and_another_takes_writes(card):
     assert card.peek(regs.EERD) == 0, "the card's own register was not touched"
 
 
-def test_on_read_is_a_decorator_too_and_restore_undoes_it(card):
+def test_on_read_is_a_decorator_too_and_can_be_undone(card):
     @card.device.on_read(regs.VET)
     def answer(offset):
         return 7
 
     assert answer(0) == 7
     assert card.read(regs.VET) == 7
-    card.device.restore(regs.VET)
+    card.device.remove_handlers(regs.VET)
     assert card.read(regs.VET) == 0
-    card.device.restore(regs.VET)
+    card.device.remove_handlers(regs.VET)
 
 
 def test_a_handler_reaches_the_cards_own_register_and_through_others_their_handlers(card):
@@ -106,9 +106,9 @@ def test_only_a_register_may_be_replaced_and_only_by_what_can_be_called(card):
         card.device.on_write(regs.EERD, 5)
 
 
-def test_a_handler_may_replace_itself_and_restore_the_register(card):
+def test_a_handler_may_replace_itself_and_give_the_register_back(card):
     def once(offset):
-        card.device.restore(offset)
+        card.device.remove_handlers(offset)
         return 1
 
     card.device.on_read(regs.VET, once)
