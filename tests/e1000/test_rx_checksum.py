@@ -401,3 +401,22 @@ def test_of_a_frame_of_anything_no_byte_behind_it_is_looked_at(offload, brink, h
     assert desc.checksum == packet_checksum(stored, 0)
     assert desc.errors & ~((IPE if desc.status & IPCS else 0) | (TCPE if desc.status & TCPCS else 0)) == 0
     assert (desc.status & IXSM != 0) == (desc.status & CHECKED == 0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        V6_TCP[:18] + b"\0\x08\0\x40" + V6_TCP[22:54] + bytes([following]) + bytes(7) for following in (0, 6, 17, 43, 60)
+    ] + [
+        V4_UDP[:14] + bytes([0x4B, 0, 0, total]) + V4_UDP[18:58] + b"xx" for total in (45, 46)
+    ] + [
+        V4_TCP[:14] + bytes([0x4F, 0, 0, 60]) + V4_TCP[18:60],
+    ],
+)
+def test_headers_that_begin_at_the_end_of_the_frame_are_not_looked_at(offload, brink, content):
+    card = offload()
+    with brink(content) as burst:
+        card.wire.inject(burst)
+    (desc, stored), = card.take_descs()
+    assert stored == content
+    assert not desc.status & TCPCS
