@@ -6,7 +6,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 FILE = Path(__file__).with_name("departures.toml")
-FIELDS = {"steps", "qemu", "manual", "section", "mask", "reads", "expect"}
+NOTHING = "nothing"                     # one card has no such step
+FIELDS = {"steps", "qemu", "manual", "section", "mask", "bytes", "reads", "expect"}
 
 
 @dataclass
@@ -18,6 +19,7 @@ class Departure:
     manual: str
     section: str
     mask: int | None = None
+    bytes: tuple[int, int] | None = None
     reads: int | bool | str | None = None
     expect: int | bool | str | None = None
     used: set[str] = field(default_factory=set)
@@ -25,13 +27,26 @@ class Departure:
     def allows(self, name, ours, theirs):
         """The bits in which the two may differ at this step (-1: all), 0 if this departure is none of it. Notes its use."""
         found = [pattern for pattern in self.steps if fnmatchcase(name, pattern)]
-        wrong = (self.reads is not None and plain(theirs) != self.reads) or (self.expect is not None and plain(ours) != self.expect)
-        if not found or wrong:
-            return 0
-        if self.mask is not None and not (isinstance(ours, int) and isinstance(theirs, int) and (ours ^ theirs) & self.mask):
+        if not found or not self.is_met(ours, theirs):
             return 0
         self.used.update(found)
         return -1 if self.mask is None else self.mask
+
+    def is_met(self, ours, theirs):
+        """Whether what the two show is what this departure says."""
+        for value, shown in ((self.reads, theirs), (self.expect, ours)):
+            if value is not None and plain(shown) != value:
+                return False
+        if self.mask is not None:
+            return isinstance(ours, int) and isinstance(theirs, int) and (ours ^ theirs) & self.mask != 0
+        if self.bytes is not None:
+            begin, end = self.bytes
+            return type(ours) is type(theirs) and cut(ours, begin, end) == cut(theirs, begin, end)
+        return True
+
+
+def cut(content, begin, end):
+    return content[:begin], content[end:]
 
 
 def plain(value):
@@ -53,14 +68,14 @@ def load():
 
 
 def compare(scenario, ours, theirs, departures):
-    """Every difference between two records of a scenario's steps that no departure explains, one line each."""
+    """Every difference between two records of a scenario's steps that no departure explains, one line each.
+
+    Steps are matched by label: where one card shows a frame more, the other has nothing at that step.
+    """
+    ours, theirs = dict(ours), dict(theirs)
     out = []
-    for i in range(max(len(ours), len(theirs))):
-        label, mine = ours[i] if i < len(ours) else (theirs[i][0], "nothing")
-        other_label, other = theirs[i] if i < len(theirs) else (label, "nothing")
-        if label != other_label:
-            out.append(f"{scenario}: {label}: here the card went on, and QEMU with {other_label}")
-            break
+    for label in ours | theirs:
+        mine, other = ours.get(label, NOTHING), theirs.get(label, NOTHING)
         if mine == other:
             continue
         allowed = 0

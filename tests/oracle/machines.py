@@ -1,7 +1,7 @@
 """The two cards under comparison, behind one interface: what a host can do to a card, and what it can see of it."""
 
 import abc
-import time
+import struct
 from contextlib import ExitStack
 
 from cards import RecordingWire
@@ -15,6 +15,19 @@ from fastring.clock import VirtualClock
 MAC = "52:54:00:12:34:56"
 RAM_SIZE, RAM_BASE = 16 << 20, 1 << 20      # a PC has ROM below 1 MiB
 BAR0, IO_BAR = 0xE0000000, 0xC000
+
+# What QEMU's card has in its EEPROM: data, so that ours has the same.
+EEPROM = struct.pack(
+    "<64H",
+    0x5452, 0x1200, 0x5634, 0x0000, 0xFFFF, 0x0000, 0x0000, 0x0000,
+    0x3000, 0x1000, 0x6403, 0x100E, 0x8086, 0x100E, 0x8086, 0x3040,
+    0x0008, 0x2000, 0x7E14, 0x0048, 0x1000, 0x00D8, 0x0000, 0x2700,
+    0x6CC9, 0x3150, 0x0722, 0x040B, 0x0984, 0x0000, 0xC000, 0x0706,
+    0x1008, 0x0000, 0x0F04, 0x7FFF, 0x4D01, 0xFFFF, 0xFFFF, 0xFFFF,
+    0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF,
+    0x0100, 0x4000, 0x121C, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF,
+    0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0x79AD,
+)  # fmt: skip
 
 
 class Machine(abc.ABC):
@@ -75,7 +88,7 @@ class OurMachine(Machine):
         assert memory.iova == RAM_BASE
         self.ram = memoryview(memory.arena)
         self._undo.callback(self.ram.release)
-        self.device = self._undo.enter_context(E1000Device(mac=MAC, wire=self.wire, clock=self.clock))
+        self.device = self._undo.enter_context(E1000Device(mac=MAC, eeprom=EEPROM, wire=self.wire, clock=self.clock))
         self.bus = self._undo.enter_context(LocalBus(self.device, memory=memory, enabled=False))
 
     def read(self, offset, size=4):
@@ -155,14 +168,7 @@ class QemuMachine(Machine):
         return self.qemu.received()
 
     def advance(self, nanoseconds):
-        """Stepped in pieces: QEMU looks at its timers between them."""
-        if not self.qemu.stepped:
-            time.sleep(0.002)                   # its clock jumps to each timer by itself
-            return
-        while nanoseconds > 0:
-            step = min(nanoseconds, 100_000_000)
-            self.qemu.step(step)
-            nanoseconds -= step
+        self.qemu.advance(nanoseconds)
 
     def close(self):
         self.qemu.close()

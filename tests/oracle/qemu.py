@@ -3,20 +3,22 @@
 The machine's vCPU does nothing: under the qtest accelerator there is none, under TCG the firmware is one HLT.
 """
 
-import fcntl
 import mmap
 import os
 import socket
-import struct
 import subprocess
 import tempfile
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-SIOCOUTQ = 0x5411
 TIMEOUT = 20
 HALT = bytes.fromhex("fa f4 eb fd").ljust(16, b"\0").rjust(0x10000, b"\0")     # at the reset vector: cli; hlt; again
+
+
+HPET_CONTROL, HPET_COUNTER, HPET_TIMER, HPET_TIMER_END = (0xFED00000 + offset for offset in (0x10, 0xF0, 0x100, 0x108))
+HPET_TIMER_ON = 20 << 9 | 1 << 2        # interrupt 20, which nobody looks at
+HPET_PERIOD = 10                        # nanoseconds
 
 
 class QemuError(Exception):
@@ -33,7 +35,7 @@ def command(root, *arguments):
 
 
 class Qemu:
-    """One process with one card. `ram`: its memory, shared. `stepped`: time stands still until `step`; else it jumps to every timer."""
+    """One process with one card. `ram`: its memory, shared. `stepped`: time stands still until `advance`; else it jumps to every timer."""
 
     def __init__(self, root, *, ram, device, irq, stepped):
         self.stepped, self.irq, self._pin = stepped, False, irq
@@ -42,6 +44,8 @@ class Qemu:
             self._start(root, ram, device)
             self._ask("irq_intercept_in ioapic")
             self.port_write(0x43, 0x30, 1)              # the PIT, whose every tick would be a line to read
+            if not stepped:
+                self.write(HPET_CONTROL, 1, 8)          # let it count
         except BaseException:
             self.close()
             raise
@@ -124,10 +128,10 @@ class Qemu:
                 raise QemuError(f"{request}: {word} {' '.join(rest)}")
 
     def read(self, address, size):
-        return self._ask(f"read{' bw l'[size]} {address:#x}")
+        return self._ask(f"read{' bw l   q'[size]} {address:#x}")
 
     def write(self, address, value, size):
-        self._ask(f"write{' bw l'[size]} {address:#x} {value:#x}")
+        self._ask(f"write{' bw l   q'[size]} {address:#x} {value:#x}")
 
     def port_read(self, port, size=4):
         return self._ask(f"in{' bw l'[size]} {port:#x}")
@@ -143,21 +147,36 @@ class Qemu:
         self.port_write(0xCF8, 1 << 31 | slot << 11 | offset & 0xFC)
         self.port_write(0xCFC + offset % 4, value, size)
 
-    def step(self, nanoseconds):
-        self._ask(f"clock_step {nanoseconds}")
+    def advance(self, nanoseconds):
+        """Let time pass. Where it cannot be stepped it jumps to the next timer: so a timer of the HPET's is set, and waited for."""
+        if self.stepped:
+            self._ask(f"clock_step {nanoseconds}")
+            return
+        end = self.read(HPET_COUNTER, 8) + nanoseconds // HPET_PERIOD
+        self.write(HPET_TIMER, HPET_TIMER_ON, 8)
+        self.write(HPET_TIMER_END, end, 8)
+        deadline = time.monotonic() + TIMEOUT
+        while self.read(HPET_COUNTER, 8) < end:
+            if time.monotonic() > deadline:
+                raise QemuError("QEMU's clock stands still")
+            time.sleep(0.0002)
 
     # --- the wire ---
 
     def send(self, frame):
-        """Give the card a frame. It may not want it: then QEMU keeps it until it does."""
+        """Give the card a frame. It may not want it: then QEMU keeps it, or leaves it on the wire, until it does.
+
+        QEMU's main loop looks at wire and qtest in one go, so it has seen a frame when it answers the second question after it.
+        """
         if not frame:
             raise ValueError("an empty datagram tells QEMU that the wire is gone")
         self._wire.send(frame)
-        for _ in range(200):
-            if not struct.unpack("i", fcntl.ioctl(self._wire, SIOCOUTQ, bytes(4)))[0]:
-                break
-            time.sleep(0.0002)
-        self.port_read(0x61, 1)                         # answered only when QEMU is done with the frame
+        for _ in range(4):
+            self._turn()
+
+    def _turn(self):
+        """One turn of QEMU's main loop: a question that changes nothing."""
+        self.port_read(0x61, 1)
 
     def received(self):
         """The frames that came. Those beyond the datagram queue follow when that was read: ask until there are none."""
@@ -167,6 +186,6 @@ class Qemu:
             with suppress(BlockingIOError):
                 while True:
                     frames.append(self._wire.recv(1 << 17))
-            self.port_read(0x61, 1)
+            self._turn()
             quiet = quiet + 1 if len(frames) == count else 0
         return frames

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# qemu.sh [FOLDER]: the two QEMUs that the oracle asks, unpacked under FOLDER (by default ~/.cache/fastring/qemu), in half a minute.
+# qemu.sh [FOLDER]: the two QEMUs that the oracle asks, unpacked under FOLDER, in half a minute and 300 MB. By default it is
+# $FASTRING_QEMU_ROOT, or ~/.cache/fastring/qemu.
 #   FOLDER/stepped   Debian forky's: has the qtest accelerator, where time stands still until it is stepped
 #   FOLDER/counting  Debian trixie's: the last whose e1000 keeps all statistics; no qtest accelerator
-# Needs apt, dpkg-deb and Debian's keys, but no root and nothing installed: each is run from its folder with its own libraries.
+# Needs apt, Debian's keys (debian-archive-keyring) and an x86-64, but no root: each is run from its folder with its own libraries.
 # Packages come from the Debian mirror of this machine's apt. Again is harmless; a newer version of this script unpacks again.
 set -euo pipefail
 
-folder=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/fastring/qemu}
+folder=${1:-${FASTRING_QEMU_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/fastring/qemu}}
 made_by=$(sha256sum < "${BASH_SOURCE[0]}")
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
@@ -25,7 +26,8 @@ unpack() {
     rm -rf "$root" "$apt"
     mkdir -p "$root" "$apt"/{state/lists/partial,cache/archives/partial,none}
     : > "$apt/status"
-    echo "deb [arch=amd64] ${from:-http://deb.debian.org/debian} $2 main" > "$apt/sources.list"
+    echo "qemu.sh: fetching QEMU of Debian $2 into $root" >&2
+    echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${from:-http://deb.debian.org/debian} $2 main" > "$apt/sources.list"
     local options=(
         -o Dir::State="$apt/state" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" -o APT::Architecture=amd64
         -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts="$apt/none" -o Dir::Etc::preferencesparts="$apt/none"

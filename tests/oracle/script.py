@@ -4,8 +4,9 @@ A scenario is a function of a Script. It runs once on each machine; every value 
 order it was seen. It must not branch on what it saw: both machines get the same accesses.
 """
 
+import functools
 import struct
-from collections import Counter
+from collections import Counter, namedtuple
 
 from machines import BAR0, IO_BAR, RAM_BASE
 
@@ -16,17 +17,24 @@ DD, RX_EOP = 1, 2
 GUARD = 0xA5
 MS = 1_000_000
 
+Scenario = namedtuple("Scenario", "run counting")
+
 SCENARIOS = {}
 
 
-def scenario(group, *, counting=False):
-    """Make a function a scenario, named group-function. `counting`: its QEMU is the one that keeps statistics, and has no time."""
+def scenario(group, *, counting=False, **cases):
+    """Make a function a scenario, named group-function. `counting`: its QEMU is the one that keeps statistics, where
+    timers fire by themselves.
+
+    `cases`: one keyword with values, each of which makes a scenario of its own: `@scenario("rx", size=(256, 512))`.
+    """
 
     def register(function):
         name = f"{group}-{function.__name__}".replace("_", "-")
-        assert name not in SCENARIOS, name
-        function.counting = counting
-        SCENARIOS[name] = function
+        variants = {f"{name}-{value}": {key: value} for key, values in cases.items() for value in values} or {name: {}}
+        for variant, arguments in variants.items():
+            assert variant not in SCENARIOS, variant
+            SCENARIOS[variant] = Scenario(functools.partial(function, **arguments), counting)
         return function
 
     return register
@@ -86,6 +94,7 @@ class Script:
 
     def finish(self):
         """What every scenario ends with."""
+        self.enable()
         self.frames("late frame")
         self.irq("end irq")
         for name in ("RDH", "RDT", "TDH", "TDT", "RCTL", "TCTL", "IMS", "ICR"):

@@ -11,9 +11,9 @@ from scenarios import SCENARIOS
 from script import Script
 
 DEPARTURES = load()
+GROUPS = {"config", "reset", "eeprom", "phy", "rx", "tx", "irq", "flow", "stats", "loopback", "wol", "misc"}
 
 
-@functools.cache
 def qemu_folder():
     """Where qemu.sh put its two QEMUs. .ci/run calls it first; without it the oracle is skipped."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -41,10 +41,10 @@ def run(machine, function):
 @functools.cache
 def differences(name):
     """What no departure explains in one scenario."""
-    function = SCENARIOS[name]
-    ours = run(OurMachine(), function)
-    root = qemu_folder() / ("counting" if function.counting else "stepped")
-    return compare(name, ours, run(QemuMachine(root, counting=function.counting), function), DEPARTURES)
+    scenario = SCENARIOS[name]
+    ours = run(OurMachine(), scenario.run)
+    root = qemu_folder() / ("counting" if scenario.counting else "stepped")
+    return compare(name, ours, run(QemuMachine(root, counting=scenario.counting), scenario.run), DEPARTURES)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -58,3 +58,8 @@ def test_every_departure_of_the_file_is_met():
         differences(name)
     unused = [f"{pattern!r} ({d.qemu})" for d in DEPARTURES for pattern in d.steps if pattern not in d.used]
     assert not unused, "QEMU does as our card here, so these are to be deleted:\n" + "\n".join(unused)
+
+
+def test_there_are_scenarios_for_every_group():
+    assert {name.split("-")[0] for name in SCENARIOS} == GROUPS
+    assert len(SCENARIOS) >= 60
