@@ -30,7 +30,7 @@ from fastring.memory cimport Region, hinted_region, translate, within
 from fastring.wire cimport Wire
 
 cdef enum:
-    BUDGET = 1 << 26                # bytes of segments a run makes: more than any driver puts into its ring
+    BUDGET = 1 << 23                # bytes of segments a run makes: 128 packets of 64 KiB, a few milliseconds
     PAUSE = 1000                    # ns until it goes on, others being served meanwhile
     PLAIN = TXD_CMD_EOP | TXD_CMD_IFCS                                              # of these bits
     NOT_PLAIN = TXD_CMD_DEXT | TXD_CMD_EOP | TXD_CMD_IFCS | TXD_CMD_IC | TXD_CMD_VLE

@@ -424,7 +424,7 @@ def flood(make_card):
         length = 0xFFFFF - 255
         packet = data(card.alloc(1 << 20), length + 255, cmd=EOP | TSE)
         card.post(context(cmd=TSE, header=255, mss=1, payload=length), packet, packet)
-        assert 100_000 < card.peek(regs.GPTC) < 300_000
+        assert 20_000 < card.peek(regs.GPTC) < 40_000
         assert card.peek(regs.TDH) == 1
         return card, 2 * length
 
@@ -437,7 +437,7 @@ def finished(card, segments):
 
 def test_the_work_of_one_access_is_bounded_and_the_next_ones_do_the_rest(flood):
     card, segments = flood()
-    for _ in range(20):
+    for _ in range(100):
         card.read(regs.STATUS)
     assert finished(card, segments)
 
