@@ -19,6 +19,7 @@ from e1000.device.phy cimport PHY_NEGOTIATION_TIME, phy_is_possible
 from e1000.device.rx_fifo cimport fifo_is_possible
 from e1000.device.state cimport GENERAL_PROCESS, NEVER, WAITS, Card
 from e1000.device.threshold cimport kept_are_possible
+from e1000.device.tx cimport TX_PAUSE, tx_cancel, tx_resume
 from fastring.clock cimport Clock, Timer
 from fastring.crc cimport crc32_update
 
@@ -66,7 +67,7 @@ cdef void keep_process(Card* to, const Card* source) noexcept nogil:
     to.wire, to.irq, to.clock, to.watch = source.wire, source.irq, source.clock, source.watch
     to.threaded, to.lock = source.threaded, source.lock
     to.generation = source.generation
-    to.link_timer, to.wait_timer = source.link_timer, source.wait_timer
+    to.link_timer, to.wait_timer, to.tx_timer = source.link_timer, source.wait_timer, source.tx_timer
     to.tx_general = to.tx_general & ~<uint32_t>GENERAL_PROCESS | source.tx_general & GENERAL_PROCESS
     to.rx_general = to.rx_general & ~<uint32_t>GENERAL_PROCESS | source.rx_general & GENERAL_PROCESS
 
@@ -98,6 +99,7 @@ cdef Refusal save(const Card* card, Snapshot* snapshot) noexcept nogil:
     snapshot.layout = LAYOUT
     snapshot.cable = card.wire != NULL
     snapshot.link_wait = wait_of(&card.link_timer, now)
+    snapshot.tx_wait = wait_of(&card.tx_timer, now)
     memcpy(snapshot.fifo, card.fifo, sizeof(snapshot.fifo))
     memcpy(&snapshot.card, card, sizeof(Card))
     keep_process(&snapshot.card, &NOTHING)
@@ -125,6 +127,7 @@ cdef Refusal load(Card* card, const uint8_t* content, uint64_t size, Card* scrat
     if refusal != ACCEPTED:
         return refusal
     link_cancel(card)
+    tx_cancel(card)
     moderation_cancel(card)
     keep_process(scratch, card)
     scratch.generation += 1
@@ -135,6 +138,8 @@ cdef Refusal load(Card* card, const uint8_t* content, uint64_t size, Card* scrat
     moderation_resume(card)
     if snapshot.link_wait != NEVER:
         link_resume(card, snapshot.link_wait)
+    if snapshot.tx_wait != NEVER:
+        tx_resume(card, snapshot.tx_wait)
     if (card.wire != NULL) != (snapshot.cable != 0):
         link_restart(card)              # plugged in, or pulled, since
     update_line(card)
@@ -174,12 +179,13 @@ cdef Refusal check_card(const Card* card, Card* saved, const Snapshot* snapshot)
         return BAD_PHY
     if not pci_is_possible(saved):
         return BAD_PCI
-    if card.clock == NULL and (snapshot.link_wait != NEVER or waits(saved)):
+    if card.clock == NULL and (snapshot.link_wait != NEVER or snapshot.tx_wait != NEVER or waits(saved)):
         return NO_CLOCK
     saved.clock = card.clock            # without one nothing is kept back
     derive(saved)
     if not kept_are_possible(saved):
         return BAD_WRITE_BACK
-    if snapshot.cable > 1 or not waits_are_possible(saved) or not is_wait(snapshot.link_wait, PHY_NEGOTIATION_TIME):
+    if snapshot.cable > 1 or not waits_are_possible(saved) or not is_wait(snapshot.link_wait, PHY_NEGOTIATION_TIME) or not (
+            is_wait(snapshot.tx_wait, TX_PAUSE)):
         return BAD_TIMES
     return ACCEPTED

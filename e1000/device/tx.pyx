@@ -10,7 +10,7 @@ Bounded: one run visits at most one turn of the ring, whatever the host does wit
 segments, after which the rest is owed: a timer, the next access to any register, or the DeviceThread's next round goes on with it.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from e1000.desc cimport (TXD_CMD_DEXT, TXD_CMD_EOP, TXD_CMD_IC, TXD_CMD_IFCS, TXD_CMD_VLE, TXD_LEGACY_LENGTH, Desc)
 from e1000.device.gather cimport BATCH, Batch, gather, send, send_long, write_back
@@ -18,7 +18,7 @@ from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.pci cimport received_master_abort
 from e1000.device.recorder cimport EVENT_SENT
 from e1000.device.segment cimport send_segments
-from e1000.device.state cimport Card, DeviceLock, DROP_TX_NO_CABLE, ring_count
+from e1000.device.state cimport NEVER, Card, DeviceLock, DROP_TX_NO_CABLE, ring_count
 from e1000.device.statistics cimport count_sent, count_sent_kind
 from e1000.device.watch cimport saw_frames
 from e1000.device.writeback cimport move_head, report
@@ -31,7 +31,6 @@ from fastring.wire cimport Wire
 
 cdef enum:
     BUDGET = 1 << 23                # bytes of segments a run makes: 128 packets of 64 KiB, a few milliseconds
-    PAUSE = 1000                    # ns until it goes on, others being served meanwhile
     PLAIN = TXD_CMD_EOP | TXD_CMD_IFCS                                              # of these bits
     NOT_PLAIN = TXD_CMD_DEXT | TXD_CMD_EOP | TXD_CMD_IFCS | TXD_CMD_IC | TXD_CMD_VLE
 
@@ -50,9 +49,15 @@ cdef void tx_run(Card* card) noexcept nogil:
         tx_turn(card)
     card.tx_running = False
     if card.tx_owed and card.clock != NULL and not card.threaded:
-        card.tx_timer.handler = tx_timer
-        card.tx_timer.context = card
-        (<Clock>card.clock).arm(&card.tx_timer, (<Clock>card.clock).now() + PAUSE)
+        tx_resume(card, TX_PAUSE)
+
+
+cdef void tx_resume(Card* card, int64_t delay) noexcept nogil:
+    """Go on with what is owed in so many ns; on the card's clock, which it must have."""
+    cdef int64_t now = (<Clock>card.clock).now()
+    card.tx_timer.handler = tx_timer
+    card.tx_timer.context = card
+    (<Clock>card.clock).arm(&card.tx_timer, now + delay if now <= NEVER - delay else NEVER)
 
 
 cdef void tx_timer(void* card) noexcept nogil:

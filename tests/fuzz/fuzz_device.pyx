@@ -49,6 +49,7 @@ cdef FuzzWire wire
 cdef VirtualClock clock
 cdef Script script
 cdef Snapshot snapshot, again
+cdef int snapshots_left
 cdef Card scratch
 cdef int depth                      # of act() in itself
 cdef uint8_t packets[MOST_FRAMES * (LONGEST + 512)]
@@ -59,7 +60,7 @@ cdef uint8_t* packet = packets      # the first of them
 
 cdef bint act() noexcept nogil:
     """Do what the script says next. Called by the wire, inside of itself: returns whether that may happen once more."""
-    global depth
+    global depth, snapshots_left
     cdef uint32_t action = u8(&script) & 31
     if depth > DEEPEST:
         return False
@@ -95,10 +96,12 @@ cdef bint act() noexcept nogil:
         access_eeprom()
     elif action == RESET:
         reset()
-    elif action == SNAPSHOT:
-        save_and_restore()
-    elif action == FORGE:
-        restore_forged()
+    elif (action == SNAPSHOT or action == FORGE) and snapshots_left:
+        snapshots_left -= 1             # they take far longer than anything else
+        if action == SNAPSHOT:
+            save_and_restore()
+        else:
+            restore_forged()
     depth -= 1
     return depth < DEEPEST
 
@@ -289,6 +292,7 @@ cdef void restore_forged() noexcept nogil:
             content[at % small] = u8(&script)
     if how & 0x40:
         snapshot.link_wait = u32(&script)
+        snapshot.tx_wait = u16(&script)
     snapshot.checksum = checksum(&snapshot)
     load(card, <uint8_t*>&snapshot, sizeof(Snapshot) - (how >> 7), &scratch)
 
@@ -402,12 +406,14 @@ STATION[:] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56]
 
 cdef void begin() noexcept nogil:
     """The world as it was made."""
+    global snapshots_left
     memcpy(card, &pristine, sizeof(Card))
     memset(card.fifo, 0, FIFO_SIZE)
     clock.timers = NULL
     clock._now = 0
     wire.places, wire.echo, wire.acts, wire.sent = 0xFFFFFFFFu, False, 0, 0
     snapshot.version = 0
+    snapshots_left = 3
     clear_zones()
 
 
