@@ -2,11 +2,11 @@
 
 cpdef enum:
     CTRL = 0x0000
+    CTRL_DUP = 0x0004   # CTRL again
     STATUS = 0x0008
     EECD = 0x0010
     EERD = 0x0014
     CTRL_EXT = 0x0018
-    FLA = 0x001C
     MDIC = 0x0020
     FCAL = 0x0028
     FCAH = 0x002C
@@ -28,6 +28,11 @@ cpdef enum:
     PBA = 0x1000
     FCRTL = 0x2160
     FCRTH = 0x2168
+    RDFH = 0x2410
+    RDFT = 0x2418
+    RDFHS = 0x2420
+    RDFTS = 0x2428
+    RDFPC = 0x2430
     RDBAL = 0x2800
     RDBAH = 0x2804
     RDLEN = 0x2808
@@ -38,6 +43,11 @@ cpdef enum:
     RADV = 0x282C
     RSRPD = 0x2C00
     TXDMAC = 0x3000
+    TDFH = 0x3410
+    TDFT = 0x3418
+    TDFHS = 0x3420
+    TDFTS = 0x3428
+    TDFPC = 0x3430
     TDBAL = 0x3800
     TDBAH = 0x3804
     TDLEN = 0x3808
@@ -114,6 +124,14 @@ cpdef enum:
     WUC = 0x5800
     WUFC = 0x5808
     WUS = 0x5810
+    IPAV = 0x5838
+    IP4AT = 0x5840      # 4 addresses, 8 bytes apart
+    IP6AT = 0x5880      # 4 words
+    WUPL = 0x5900
+    WUPM = 0x5A00       # 32 words
+    FFLT = 0x5F00       # 4 filters, 8 bytes apart
+    FFMT = 0x9000       # 128 bytes of the packet, 8 bytes apart
+    FFVT = 0x9800
     MANC = 0x5820
     PBM = 0x10000       # packet buffer memory, 64 KiB
 
@@ -121,10 +139,16 @@ cpdef enum:                          # §13.4.1
     CTRL_FD = 1 << 0
     CTRL_ASDE = 1 << 5
     CTRL_SLU = 1 << 6
+    CTRL_ILOS = 1 << 7
     CTRL_SPEED_1000 = 2 << 8
     CTRL_SPEED_SHIFT = 8
     CTRL_FRCSPD = 1 << 11
     CTRL_FRCDPLX = 1 << 12
+    CTRL_ADVD3WUC = 1 << 20
+    CTRL_MDIO = 1 << 20             # with MDC_DIR: MDIO and MDC by hand, as on an 82543
+    CTRL_MDC = 1 << 21
+    CTRL_MDIO_DIR = 1 << 24
+    CTRL_MDC_DIR = 1 << 25
     CTRL_RST = 1 << 26
     CTRL_RFCE = 1 << 27
     CTRL_TFCE = 1 << 28
@@ -149,6 +173,7 @@ cpdef enum:                          # §13.4.4
     EERD_DATA_SHIFT = 16
 
 cpdef enum:                          # §13.4.6
+    CTRL_EXT_ASDCHK = 1 << 12
     CTRL_EXT_EE_RST = 1 << 13
 
 cpdef enum:                          # §13.4.7
@@ -166,6 +191,7 @@ cpdef enum:                        # §13.4.2
     STATUS_TXOFF = 1 << 4
     STATUS_SPEED_1000 = 2 << 6
     STATUS_SPEED_SHIFT = 6
+    STATUS_ASDV_SHIFT = 8
 
 cpdef enum:                           # §13.4.17: causes, the same bits in ICS, IMS and IMC
     ICR_TXDW = 1 << 0
@@ -189,6 +215,28 @@ cpdef enum:                          # §13.4.43, §13.4.46: TXDCTL and RXDCTL
     DCTL_GRAN = 1 << 24
     TXDCTL_LWTHRESH_SHIFT = 25
 
+cpdef enum:                          # §13.6.1
+    WUC_APME = 1 << 0
+    WUC_PME_EN = 1 << 1
+    WUC_PME_STATUS = 1 << 2
+    WUC_APMPME = 1 << 3
+
+cpdef enum:                          # §13.6.2: kinds of packet, the same bits in WUS
+    WUFC_LNKC = 1 << 0
+    WUFC_MAG = 1 << 1
+    WUFC_EX = 1 << 2
+    WUFC_MC = 1 << 3
+    WUFC_BC = 1 << 4
+    WUFC_ARP = 1 << 5
+    WUFC_IPV4 = 1 << 6
+    WUFC_IPV6 = 1 << 7
+    WUFC_FLX0 = 1 << 16
+    WUFC_FLEXIBLE = 15 << 16
+
+cpdef enum:                          # §13.6.4
+    IPAV_V40 = 1 << 0
+    IPAV_V60 = 1 << 16
+
 cpdef enum:                          # §13.4.22
     RCTL_EN = 1 << 1
     RCTL_SBP = 1 << 2
@@ -196,6 +244,8 @@ cpdef enum:                          # §13.4.22
     RCTL_MPE = 1 << 4
     RCTL_LPE = 1 << 5
     RCTL_LBM = 3 << 6
+    RCTL_LBM_MAC = 1 << 6
+    RCTL_LBM_PHY = 3 << 6
     RCTL_RDMTS_SHIFT = 8
     RCTL_MO_SHIFT = 12
     RCTL_BAM = 1 << 15
@@ -235,10 +285,12 @@ cpdef enum:
 # Bit 31 does not fit an enum's int; their Python names are in regs.pyx.
 cdef extern from *:
     """
+    #define FASTRING_FCRTL_XONE 0x80000000u
     #define FASTRING_CTRL_PHY_RST 0x80000000u
     #define FASTRING_RAH_AV 0x80000000u
     #define FASTRING_RDTR_FPD 0x80000000u
     """
+    const unsigned int FCRTL_XONE "FASTRING_FCRTL_XONE"
     const unsigned int CTRL_PHY_RST "FASTRING_CTRL_PHY_RST"
     const unsigned int RAH_AV "FASTRING_RAH_AV"
     const unsigned int RDTR_FPD "FASTRING_RDTR_FPD"

@@ -12,6 +12,7 @@ from fastring.wire import Wire
 
 DEFAULT_MAC: Final[str]
 DROP_NAMES: Final[tuple[str, ...]]
+DEVICE_ID: Final[int]
 REVISIONS: Final[dict[int, int]]
 
 _Reader = TypeVar("_Reader", bound=Callable[[int], int])
@@ -27,7 +28,7 @@ class E1000Device:
         eeprom: str | os.PathLike[str] | Buffer | None = None,
         wire: Wire | None = None,
         clock: Clock | None = None,
-        device_id: int = 0x100E,
+        device_id: int | None = None,
         strict: bool | Callable[[Breach], object] = False,
     ) -> None: ...
     @property
@@ -40,6 +41,8 @@ class E1000Device:
     def drops(self) -> dict[str, int]: ...
     @property
     def padding(self) -> tuple[int, int]: ...
+    @property
+    def pme(self) -> bool: ...
     @property
     def eeprom(self) -> bytes: ...
     @property

@@ -11,20 +11,21 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from e1000.device.eeprom cimport EEPROM_WORDS
+from e1000.device.flow cimport flow_cancel
 from e1000.device.handlers cimport Handlers
-from e1000.device.link cimport link_cancel, link_restart, reset_phy
+from e1000.device.link cimport link_cancel, link_receive, link_restart
 from e1000.device.lock cimport lock_card, unlock_card
-from e1000.device.mmio cimport card_reset, mmio_read, mmio_write, register_peek
+from e1000.device.mmio cimport mmio_read, mmio_write, power_up, register_peek
 from e1000.device.moderation cimport moderation_cancel
 from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, IO_SIZE, config_read, config_write,
                                io_read, io_write, memory_read, memory_write, pci_reset)
 from e1000.device.recorder cimport EVENT_ARRIVED, Recorder
-from e1000.device.rx cimport rx_receive
 from e1000.device.snapshot cimport ACCEPTED, BUSY, Refusal, Snapshot, load, save
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, STAGE_SIZE, Card, DeviceLock
 from e1000.device.strict cimport Strict
 from e1000.device.tx cimport tx_cancel, tx_run
 from e1000.device.watch cimport saw, saw_frames, saw_refusal, start_recording, stop_recording
+from e1000.device.wakeup cimport pme_asserted
 from e1000.regs cimport RDT, TDT
 from fastring.atomic cimport store_release32
 from fastring.burst cimport Frame
@@ -44,6 +45,7 @@ DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_control", "rx_runt", "rx_oversiz
 
 
 # Revision by PCI device id: the 82540EM, and the 82545EM, which differs in nothing that is modelled here.
+DEVICE_ID = 0x100E
 REVISIONS = {0x100E: 2, 0x100F: 1}
 
 
@@ -58,7 +60,7 @@ cdef int receive(void* context, Frame* frames, int n, bint may_refuse) noexcept 
     cdef DeviceLock* lock = lock_card(<Card*>context)
     cdef int taken
     saw_frames(<Card*>context, EVENT_ARRIVED, frames, n)
-    taken = rx_receive(context, frames, n, may_refuse)
+    taken = link_receive(context, frames, n, may_refuse)
     saw_refusal(<Card*>context, frames + taken, n - taken)
     saw(<Card*>context)
     unlock_card(lock)
@@ -72,10 +74,10 @@ cdef class E1000Device:
     `eeprom`: an image of 128 bytes, or the file it lies in; its checksum may be wrong. By default one as a new card has it.
     `mac`: station address, what a reset loads into RAL0/RAH0: written into the EEPROM, and the checksum made right.
     `wire`: any fastring Wire, or None for no cable. `clock`: the link takes its time on it (autonegotiation 1.5 s), interrupts are
-    moderated by it, and timers run on that clock's thread; without one the link is up, and an interrupt comes, at once.
+    moderated and pauses kept by it, and timers run on that clock's thread; without one the link is up, and an interrupt comes, at once.
     `strict`: hold each access against the manual, and keep what a driver does wrong in `breaches`; if it can be called, it is, with
     each `e1000.strict.Breach`. None of them changes what the card does.
-    `device_id`: 0x100E, or 0x100F to be found as an 82545EM.
+    `device_id`: 0x100E, or 0x100F to be found as an 82545EM: written into the EEPROM too; by default what that says.
     Register accesses run the engines on the calling thread, unless a DeviceThread does. Close it, or leave ``with``, to unplug.
     """
 
@@ -88,36 +90,39 @@ cdef class E1000Device:
         if self.card.fifo == NULL or self.card.tx_stage == NULL:
             raise MemoryError()
 
-    def __init__(self, *, mac=None, eeprom=None, Wire wire=None, Clock clock=None, device_id=0x100E, strict=False):
-        if device_id not in REVISIONS:
+    def __init__(self, *, mac=None, eeprom=None, Wire wire=None, Clock clock=None, device_id=None, strict=False):
+        if device_id is not None and device_id not in REVISIONS:
             raise ValueError(f"no PCI device id of this card: {device_id:#x}; 0x100E is the 82540EM, 0x100F the 82545EM")
         image = eeprom_image.build(parse_mac(DEFAULT_MAC)) if eeprom is None else eeprom_image.load(eeprom)
         if mac is not None:
             image = eeprom_image.with_mac(image, parse_mac(mac))
+        if device_id is not None:
+            image = eeprom_image.with_device_id(image, device_id)
         memcpy(self.card.eeprom.words, <const char*>image, sizeof(self.card.eeprom.words))
         link_cancel(self.card)
         moderation_cancel(self.card)
         tx_cancel(self.card)
+        flow_cancel(self.card)
         self.clock = clock
         self.card.clock = NULL if clock is None else <void*>clock
-        self.card.pci.device_id = device_id
-        self.card.pci.revision = REVISIONS[device_id]
-        self.card.pci.subsystem_vendor, self.card.pci.subsystem = 0x8086, 0x001E
+        self.card.pci.device_id = DEVICE_ID if device_id is None else device_id
+        self.card.pci.revision = REVISIONS[self.card.pci.device_id]
         pci_reset(self.card, COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER)
-        card_reset(self.card)
-        reset_phy(self.card)
+        power_up(self.card)
         if strict:
             self.breaches = Breaches(strict if callable(strict) else None)
             self.strict = Strict(self.breaches)
             self.look()
         if wire is not None:
             self.plug(wire)
+        self.card.icr = 0               # RST# came last: a link that takes no time was there before
 
     def __dealloc__(self):
         if self.card != NULL:
             link_cancel(self.card)
             moderation_cancel(self.card)
             tx_cancel(self.card)
+            flow_cancel(self.card)
             free(self.card.fifo)
             free(self.card.tx_stage)
             free(self.card)
@@ -385,6 +390,11 @@ cdef class E1000Device:
     def padding(self):
         """What PSP added so far: (packets, bytes)."""
         return self.card.tx_padded, self.card.tx_pad_bytes
+
+    @property
+    def pme(self):
+        """Whether PME# is asserted: a packet or a link change wakes the host (§12.3)."""
+        return pme_asserted(self.card)
 
     @property
     def eeprom(self):

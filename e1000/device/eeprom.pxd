@@ -5,6 +5,21 @@ from libc.stdint cimport uint16_t, uint32_t
 cdef enum:
     EEPROM_WORDS = 64
 
+cdef enum:                          # words that the card reads, and their bits (§5.6)
+    CONTROL1 = 0x0A
+    CONTROL1_DEVICE_ID = 1 << 0     # these words are what configuration space shows
+    CONTROL1_SUBSYSTEM = 1 << 1
+    CONTROL1_FD = 1 << 10
+    CONTROL1_FRCSPD = 1 << 11
+    SUBSYSTEM_WORD = 0x0B
+    SUBSYSTEM_VENDOR_WORD = 0x0C
+    DEVICE_ID_WORD = 0x0D
+    VENDOR_ID_WORD = 0x0E
+    CONTROL2 = 0x0F
+    CONTROL2_APM_PME = 1 << 15
+    CONTROL3 = 0x24
+    CONTROL3_APM = 1 << 10
+
 ctypedef struct Eeprom:
     uint16_t words[EEPROM_WORDS]
     uint32_t eecd                   # as the host wrote it: its pins, REQ, and FWE, which is the flash's
@@ -24,5 +39,5 @@ cdef void write_eerd(Eeprom* eeprom, uint32_t value) noexcept nogil
 
 
 cdef inline bint eeprom_is_signed(Eeprom* eeprom) noexcept nogil:
-    """Whether the card loads anything from it: word 0x0A carries 01 in its upper bits (§5.6)."""
-    return eeprom.words[0x0A] >> 14 == 1
+    """Whether the card loads anything from it: CONTROL1 carries 01 in its upper bits."""
+    return eeprom.words[CONTROL1] >> 14 == 1

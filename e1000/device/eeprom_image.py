@@ -14,6 +14,7 @@ WORDS = 64
 SIZE = 2 * WORDS
 CHECKSUM = 0xBABA  # what the words add up to, modulo 65536 (§5.6)
 MAC_SIZE = 6
+DEVICE_ID = 0x0D  # word
 LAYOUT = f"<{WORDS}H"
 
 # Words that are not all ones, as on an empty chip
@@ -37,9 +38,18 @@ def checksum(image: bytes) -> int:
 
 def with_mac(image: bytes, mac: bytes) -> bytes:
     """The image with another station address, its checksum made right."""
-    words = list(struct.unpack(LAYOUT, mac + image[MAC_SIZE:]))
-    words[-1] = CHECKSUM - sum(words[:-1]) & 0xFFFF
-    return struct.pack(LAYOUT, *words)
+    return with_checksum(struct.unpack(LAYOUT, mac + image[MAC_SIZE:]))
+
+
+def with_device_id(image: bytes, device_id: int) -> bytes:
+    """The image with another PCI device ID, its checksum made right."""
+    words = struct.unpack(LAYOUT, image)
+    return with_checksum((*words[:DEVICE_ID], device_id, *words[DEVICE_ID + 1 :]))
+
+
+def with_checksum(words: tuple[int, ...]) -> bytes:
+    """An image of these words, but for the last, which is the checksum."""
+    return struct.pack(LAYOUT, *words[:-1], CHECKSUM - sum(words[:-1]) & 0xFFFF)
 
 
 def build(mac: bytes) -> bytes:

@@ -3,14 +3,21 @@
 from libc.limits cimport LLONG_MAX
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
+from e1000.device.flow cimport flow_check, flow_send_by_software
 from e1000.device.interrupt cimport raise_cause
 from e1000.device.lock cimport lock_card, unlock_card
+from e1000.device.mdio cimport mdio_clock
 from e1000.device.phy cimport (
-    PHY_ADDRESS, PHY_REGISTERS, phy_drop_link, phy_interrupts, phy_link_delay, phy_make_link, phy_read, phy_reset, phy_write,
+    PHY_ADDRESS, PHY_REGISTERS, phy_drop_link, phy_interrupts, phy_link_delay, phy_loops_back, phy_make_link, phy_read, phy_reset,
+    phy_write,
 )
-from e1000.device.state cimport Card, DeviceLock
+from e1000.device.rx cimport rx_receive
+from e1000.device.state cimport DROP_RX_DISABLED, GATE_LINK, GATE_LOOPBACK, GATE_OFF, HOLD_LINK, HOLD_PAUSE, Card, DeviceLock
+from e1000.device.tx cimport tx_run
+from e1000.device.wakeup cimport wake_by_frames, wake_by_link
 from e1000.device.watch cimport TIMER_LINK, saw, saw_timer
 from e1000.regs cimport *
+from fastring.burst cimport Frame, packets_in
 from fastring.clock cimport Clock
 
 cdef enum:
@@ -81,6 +88,45 @@ cdef void update_status(Card* card) noexcept nogil:
     status[0] |= speed << STATUS_SPEED_SHIFT | (STATUS_FD if full_duplex else 0) | (STATUS_LU if up else 0)
     if up != was_up:
         raise_cause(card, ICR_LSC)
+        if card.asleep:
+            wake_by_link(card)
+    update_path(card)
+
+
+cdef void update_path(Card* card) noexcept nogil:
+    """Where frames go, as link, PHY and RCTL.LBM have it: without a link the transmitter waits, and nothing is received."""
+    cdef uint32_t mode = card.rctl & RCTL_LBM, held = card.tx_hold
+    cdef bint up = (card.regs[STATUS >> 2] & STATUS_LU) != 0
+    cdef bint mac_loops = mode == RCTL_LBM_MAC or mode == RCTL_LBM_PHY      # the latter needs no bit in the PHY, nor a link
+    card.loopback = mac_loops or up and phy_loops_back(&card.phy)
+    card.rx_gate = (0 if up else GATE_LINK) | (GATE_LOOPBACK if card.loopback else 0)
+    if card.asleep or not card.rctl & RCTL_EN:
+        card.rx_gate |= GATE_OFF
+    card.tx_hold = held & HOLD_PAUSE | (0 if up or card.loopback else HOLD_LINK)
+    flow_check(card)
+    if held and not card.tx_hold:
+        card.tx_deferred = False
+        flow_send_by_software(card)
+        if not card.threaded:
+            tx_run(card)
+
+
+cdef int link_receive(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil:
+    """The wire's receive_handler: frames for the receiver, if any may come to it."""
+    cdef Card* card = <Card*>context
+    if card.rx_gate:
+        if card.rx_gate == GATE_OFF:
+            wake_by_frames(card, frames, n)
+        card.drops[DROP_RX_DISABLED] += packets_in(frames, n)
+        return n
+    return rx_receive(card, frames, n, may_refuse)
+
+
+cdef void detect_speed(Card* card) noexcept nogil:
+    """CTRL_EXT.ASDCHK: the MAC tells by the PHY's clock which speed the link has (STATUS.ASDV, §13.4.2)."""
+    cdef uint32_t* status = &card.regs[STATUS >> 2]
+    if card.phy.link:
+        status[0] = status[0] & ~<uint32_t>(SPEED_MASK << STATUS_ASDV_SHIFT) | card.phy.speed << STATUS_ASDV_SHIFT
 
 
 cdef void reset_phy(Card* card) noexcept nogil:
@@ -111,3 +157,19 @@ cdef void write_mdic(Card* card, uint32_t value) noexcept nogil:
         link_restart(card)
     if value & MDIC_INT_EN:
         raise_cause(card, ICR_MDAC)
+
+
+cdef void move_mdio(Card* card, uint32_t old) noexcept nogil:
+    """CTRL was written: with MDC_DIR set software moves the PHY's wires, as drivers of the 82543 do. A wire not driven is pulled up."""
+    cdef uint32_t ctrl = card.regs[CTRL >> 2]
+    cdef bint bit = not ctrl & CTRL_MDIO_DIR or ctrl & CTRL_MDIO
+    if ctrl & CTRL_MDC_DIR and ctrl & CTRL_MDC and not old & CTRL_MDC and mdio_clock(&card.mdio, &card.phy, bit):
+        link_restart(card)
+
+
+cdef uint32_t read_ctrl(Card* card) noexcept nogil:
+    """CTRL, with MDIO as the PHY drives it while software moves MDC and leaves MDIO alone."""
+    cdef uint32_t ctrl = card.regs[CTRL >> 2]
+    if ctrl & (CTRL_MDC_DIR | CTRL_MDIO_DIR) != CTRL_MDC_DIR:
+        return ctrl
+    return ctrl | CTRL_MDIO if card.mdio.output else ctrl & ~<uint32_t>CTRL_MDIO

@@ -3,17 +3,23 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from e1000.device.eeprom cimport eeprom_is_signed, eeprom_reset, read_eecd, write_eecd, write_eerd
+from e1000.device.eeprom cimport (
+    CONTROL1, CONTROL1_FD, CONTROL1_FRCSPD, CONTROL2, CONTROL2_APM_PME, CONTROL3, CONTROL3_APM, eeprom_is_signed, eeprom_reset, read_eecd,
+    write_eecd, write_eerd,
+)
 from e1000.device.filter cimport ADDRESS_BITS
+from e1000.device.flow cimport flow_reset, flow_send_by_software
 from e1000.device.interrupt cimport raise_cause, read_icr, update_line
-from e1000.device.link cimport reset_phy, update_status, write_mdic
+from e1000.device.link cimport detect_speed, move_mdio, read_ctrl, reset_phy, update_path, update_status, write_mdic
 from e1000.device.moderation cimport derive_moderation, moderation_reset, write_moderation
+from e1000.device.pci cimport pci_load_ids
 from e1000.device.rx cimport resize_packet_buffer, rx_configure, rx_tail_moved
 from e1000.device.rx_fifo cimport empty_fifo
 from e1000.device.state cimport BAR0_SIZE, GENERAL_PROCESS, RAR_ENTRIES, REG_WORDS, Card
 from e1000.device.statistics cimport stat_index
 from e1000.device.threshold cimport derive_thresholds, flush_receive, flush_transmit
 from e1000.device.tx cimport tx_run
+from e1000.device.wakeup cimport read_wuc, write_wuc
 from e1000.device.watch cimport watched_read, watched_write
 from e1000.regs cimport *
 from fastring.atomic cimport load_acquire32, load_relaxed32, store_release32
@@ -31,15 +37,17 @@ cdef enum Kind:
 cdef uint8_t KIND[REG_WORDS]
 cdef uint32_t MASK[REG_WORDS]
 cdef uint32_t RESET[REG_WORDS]
+cdef bint STICKY[REG_WORDS]          # kept by a reset
 
 
 cdef int fill_tables() except -1:
     kinds = {regmap.Access.RW: STORED, regmap.Access.RO: STORED, regmap.Access.STAT: STAT,
              regmap.Access.STAT64_LOW: STAT64_LOW, regmap.Access.STAT64_HIGH: STAT64_HIGH, regmap.Access.SPECIAL: SPECIAL}
-    for offset, (_, register) in regmap.expand().items():
+    for offset, (_, register) in regmap.expand((*regmap.REGISTERS, regmap.PACKET_BUFFER)).items():
         KIND[offset // 4] = kinds[register.access]
         MASK[offset // 4] = 0 if register.access is regmap.Access.RO else register.mask
         RESET[offset // 4] = register.reset
+        STICKY[offset // 4] = register.sticky
     return 0
 
 
@@ -125,11 +133,15 @@ cdef uint32_t read_special(Card* card, uint32_t offset) noexcept nogil:
         return <uint32_t>(card.rdba >> 32)
     if offset == ICS or offset == IMC:
         return 0                    # write-only
+    if offset == CTRL or offset == CTRL_DUP:
+        return read_ctrl(card)
+    if offset == WUC:
+        return read_wuc(card)
     if offset == EECD:
         return read_eecd(&card.eeprom)
     if offset == EERD:
         return card.eeprom.eerd
-    return card.regs[offset >> 2]   # CTRL, CTRL_EXT, STATUS, MDIC, RAL, RAH, VET, FCT, PBA, RXCSUM
+    return card.regs[offset >> 2]   # CTRL_EXT, STATUS, MDIC, RAL, RAH, VET, FCT, PBA, RXCSUM
 
 
 cdef void mmio_write(Card* card, uint32_t offset, uint32_t value) noexcept nogil:
@@ -175,13 +187,15 @@ cdef void write_special(Card* card, uint32_t offset, uint32_t value) noexcept no
         rx_configure(card)
         if not value & RCTL_EN:
             flush_receive(card)     # the host may take the ring away
+        update_path(card)
         kick_rx(card)
     elif offset == TCTL:
         card.tctl = value
         if not value & TCTL_EN:
             flush_transmit(card)
+        flow_send_by_software(card)
         kick_tx(card)
-    elif offset == CTRL:
+    elif offset == CTRL or offset == CTRL_DUP:
         write_ctrl(card, value)
     elif offset == EECD:
         write_eecd(&card.eeprom, value)
@@ -190,9 +204,17 @@ cdef void write_special(Card* card, uint32_t offset, uint32_t value) noexcept no
     elif offset == MDIC:
         write_mdic(card, value)
     elif offset == CTRL_EXT:
-        card.regs[CTRL_EXT >> 2] = value & ~<uint32_t>CTRL_EXT_EE_RST
+        card.regs[CTRL_EXT >> 2] = value & ~<uint32_t>(CTRL_EXT_EE_RST | CTRL_EXT_ASDCHK)
+        if value & CTRL_EXT_ASDCHK:
+            detect_speed(card)
         if value & CTRL_EXT_EE_RST:
             load_eeprom(card)
+            pci_load_ids(card)
+            update_status(card)
+    elif offset == WUC:
+        write_wuc(card, value)
+    elif offset == WUS:
+        card.regs[WUS >> 2] &= ~value           # write 1 to clear
     elif offset == PBA:
         resize_packet_buffer(card, value)
     elif offset == VET or offset == FCT or offset == RXCSUM:
@@ -274,10 +296,12 @@ cdef void update_addresses(Card* card) noexcept nogil:
 
 cdef void write_ctrl(Card* card, uint32_t value) noexcept nogil:
     """CTRL: resets, which clear themselves, and the link (§13.4.1)."""
+    cdef uint32_t old = card.regs[CTRL >> 2]
     if value & CTRL_RST:
         card_reset(card)
         return
     card.regs[CTRL >> 2] = value & ~CTRL_PHY_RST
+    move_mdio(card, old)
     rx_configure(card)
     if value & CTRL_PHY_RST:
         reset_phy(card)
@@ -285,20 +309,41 @@ cdef void write_ctrl(Card* card, uint32_t value) noexcept nogil:
 
 
 cdef void load_eeprom(Card* card) noexcept nogil:
-    """The station address, into RAL0 and RAH0; the card takes nothing from an EEPROM without its signature (§5.6)."""
+    """What the card takes from its EEPROM, if that has its signature (§5.6): station address, CTRL's defaults, wake-up by APM."""
     cdef uint16_t* words = card.eeprom.words
     cdef bint good = eeprom_is_signed(&card.eeprom)
+    cdef uint32_t control = RESET[CTRL >> 2], wake = 0
+    if good:
+        control = control & ~<uint32_t>CTRL_FD | (CTRL_FD if words[CONTROL1] & CONTROL1_FD else 0)
+        wake = (WUC_APME if words[CONTROL3] & CONTROL3_APM else 0) | (WUC_APMPME if words[CONTROL2] & CONTROL2_APM_PME else 0)
+        control |= (CTRL_FRCSPD if words[CONTROL1] & CONTROL1_FRCSPD else 0) | (CTRL_SLU if words[CONTROL3] & CONTROL3_APM else 0)
+    card.regs[CTRL >> 2] = control
+    card.regs[WUC >> 2] = wake
     card.regs[RAL0 >> 2] = words[0] | <uint32_t>words[1] << 16 if good else 0
     card.regs[RAH0 >> 2] = words[2] | RAH_AV if good else 0
     update_addresses(card)
 
 
-cdef void card_reset(Card* card) noexcept nogil:
-    """All registers to their reset values (CTRL.RST, §13.4.1); not the PHY, the wire, the mapping, nor what fastring itself counts."""
+cdef void power_up(Card* card) noexcept nogil:
+    """The power comes: every register and the PHY as after that."""
     cdef uint32_t i
     for i in range(REG_WORDS):
-        card.regs[i] = RESET[i]
+        if STICKY[i]:
+            card.regs[i] = RESET[i]
+    card_reset(card)
+    reset_phy(card)
+
+
+cdef void card_reset(Card* card) noexcept nogil:
+    """Registers to their reset values (CTRL.RST, §13.4.1); not the sticky ones, PHY, wire and mapping, nor what fastring counts."""
+    cdef uint32_t i
+    for i in range(REG_WORDS):
+        if not STICKY[i]:
+            card.regs[i] = RESET[i]
     card.generation += 1
+    flow_reset(card)
+    memset(&card.mdio, 0, sizeof(card.mdio))
+    card.mdio.output = True
     memset(card.stat, 0, sizeof(card.stat))
     card.tdba = card.rdba = 0
     card.tdlen = card.rdlen = 0
@@ -311,7 +356,7 @@ cdef void card_reset(Card* card) noexcept nogil:
     card.tx_owed = False
     card.rx_buffer_size = buffer_size(0)
     empty_fifo(card)
-    resize_packet_buffer(card, RESET[PBA >> 2])
+    resize_packet_buffer(card, card.regs[PBA >> 2])
     card.rx_checksums = False
     rx_configure(card)
     eeprom_reset(&card.eeprom)

@@ -12,6 +12,11 @@ cdef enum:
 cdef enum:                          # offsets in configuration space
     PCI_COMMAND = 0x04
     PCI_STATUS = 0x06
+    PMCSR = 0xE0
+
+cdef enum:
+    PMCSR_PME_ENABLE = 1 << 8
+    PMCSR_PME_STATUS = 1 << 15
 
 cdef enum:
     COMMAND_IO = 1 << 0
@@ -22,6 +27,7 @@ cdef enum:
     STATUS_MASTER_ABORT = 1 << 13
 
 cdef void pci_reset(Card* card, uint32_t command) noexcept nogil
+cdef void pci_load_ids(Card* card) noexcept nogil
 cdef void pci_update(Card* card) noexcept nogil
 cdef void pci_derive(Card* card) noexcept nogil
 cdef bint pci_is_possible(const Card* card) noexcept nogil

@@ -4,10 +4,15 @@ Configuration space is a byte array with masks, made from one line a register. W
 written (`pci_update`): the engines find the host's memory or none at all, and an access finds one flag.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from e1000.device.eeprom cimport (
+    CONTROL1, CONTROL1_DEVICE_ID, CONTROL1_SUBSYSTEM, DEVICE_ID_WORD, SUBSYSTEM_VENDOR_WORD, SUBSYSTEM_WORD, VENDOR_ID_WORD,
+    eeprom_is_signed,
+)
 from e1000.device.interrupt cimport update_line
+from e1000.device.link cimport update_path
 from e1000.device.mmio cimport card_reset, kick_rx, kick_tx, mmio_read, mmio_write, register_peek
 from e1000.device.recorder cimport SPACE_CONFIG, SPACE_IO, SPACE_MMIO
 from e1000.device.state cimport BAR0_SIZE, Card
@@ -18,18 +23,18 @@ from fastring.irq cimport IrqLine
 from fastring.memory cimport IovaMap
 
 cdef enum:                          # offsets in configuration space; the capabilities lie where silicon has them
+    INTEL = 0x8086
     PCI_DEVICE_ID = 0x02
     PCI_REVISION = 0x08
     PCI_SUBSYSTEM = 0x2C
     PM = 0xDC
-    PMCSR = 0xE0
     PM_DATA = 0xE3
     MSI = 0xF0
     MSI_CONTROL = 0xF2
 
 cdef enum:
     D3HOT = 3
-    PME_BITS = 0x81                 # PME_Status and PME_En in PMCSR's high byte
+    PME_BITS = (PMCSR_PME_ENABLE | PMCSR_PME_STATUS) >> 8       # in PMCSR's high byte
     IO_ADDRESS_MASK = 0xFFFFF       # IOADDR's other bits are always 0 (§13.2.2.1)
     POWER_D0 = 15                   # tenths of a watt: EEPROM word 22h as Intel's desktop cards have it
     POWER_D3 = 4
@@ -46,7 +51,6 @@ cdef int fill_tables() except -1:
     without Flash lacks. Drivers look for the first I/O BAR. There is no PCI-X capability: an 82540EM has none (§6.3.3.2).
     """
     for offset, size, reset, writable, cleared in (
-            (0x00, 2, 0x8086, 0, 0),                        # vendor
             (PCI_COMMAND, 2, 0, 0x0557, 0),                 # I/O, memory, master, MWI, parity, SERR#, INTx disable
             (PCI_STATUS, 2, 0x0230, 0, 0xF900),             # capability list, 66 MHz, DEVSEL medium
             (0x09, 3, 0x020000, 0, 0),                      # class: Ethernet
@@ -103,13 +107,21 @@ cdef void pci_reset(Card* card, uint32_t command) noexcept nogil:
     """RST# for configuration space and IOADDR; `command` is what firmware writes to the command register afterwards."""
     memcpy(card.pci.config, RESET, CONFIG_SIZE)
     put16(card, PCI_COMMAND, command & 0x0557)
-    put16(card, PCI_DEVICE_ID, card.pci.device_id)
-    put16(card, PCI_SUBSYSTEM, card.pci.subsystem_vendor)
-    put16(card, PCI_SUBSYSTEM + 2, card.pci.subsystem)
     card.pci.config[PCI_REVISION] = card.pci.revision
+    pci_load_ids(card)
     card.pci.ioaddr = 0
     report_power(card)
     pci_update(card)
+
+
+cdef void pci_load_ids(Card* card) noexcept nogil:
+    """IDs from the EEPROM, as far as its CONTROL1 says that they are there (§5.6); otherwise the chip's own."""
+    cdef uint16_t* words = card.eeprom.words
+    cdef uint32_t loads = words[CONTROL1] if eeprom_is_signed(&card.eeprom) else 0
+    put16(card, 0, words[VENDOR_ID_WORD] if loads & CONTROL1_DEVICE_ID else INTEL)
+    put16(card, PCI_DEVICE_ID, words[DEVICE_ID_WORD] if loads & CONTROL1_DEVICE_ID else card.pci.device_id)
+    put16(card, PCI_SUBSYSTEM, words[SUBSYSTEM_VENDOR_WORD] if loads & CONTROL1_SUBSYSTEM else INTEL)
+    put16(card, PCI_SUBSYSTEM + 2, words[SUBSYSTEM_WORD] if loads & CONTROL1_SUBSYSTEM else card.pci.device_id)
 
 
 cdef inline uint32_t allowed(const Card* card) noexcept nogil:
@@ -131,6 +143,7 @@ cdef void pci_update(Card* card) noexcept nogil:
         (<IrqLine>card.irq).set_level(False)
     update_line(card)
     update_thresholds(card)             # cache line size
+    update_path(card)
     if regained:                        # what waited for the bus master goes on without a doorbell
         kick_tx(card)
         kick_rx(card)
@@ -140,6 +153,7 @@ cdef void decode(Card* card) noexcept nogil:
     """Work out what configuration space allows."""
     cdef uint32_t command = allowed(card)
     cdef bint messages = card.pci.config[MSI_CONTROL] & 1
+    card.asleep = asleep(card)
     card.memory_off = not command & COMMAND_MEMORY
     card.pci.io_off = not command & COMMAND_IO
     card.intx_mask = 0 if messages or command & COMMAND_INTX_DISABLE or asleep(card) else 0xFFFFFFFFu
@@ -163,14 +177,13 @@ cdef bint pci_is_possible(const Card* card) noexcept nogil:
             fixed &= ~0x60u                                 # Data_Scale, by Data_Select
         if not is_identity(i) and i != PM_DATA and (card.pci.config[i] ^ RESET[i]) & fixed:
             return False
-    return (config16(card, PCI_DEVICE_ID) == card.pci.device_id and config32(card, PCI_SUBSYSTEM) ==
-            (card.pci.subsystem_vendor | <uint32_t>card.pci.subsystem << 16) and card.pci.config[PCI_REVISION] == card.pci.revision
+    return (card.pci.config[PCI_REVISION] == card.pci.revision
             and card.pci.ioaddr <= IO_ADDRESS_MASK and 0 <= card.pci.msi_sent <= 1)
 
 
 cdef inline bint is_identity(uint32_t offset) noexcept nogil:
     """Bytes that differ from card to card."""
-    return PCI_DEVICE_ID <= offset < PCI_DEVICE_ID + 2 or offset == PCI_REVISION or PCI_SUBSYSTEM <= offset < PCI_SUBSYSTEM + 4
+    return offset < PCI_DEVICE_ID + 2 or offset == PCI_REVISION or PCI_SUBSYSTEM <= offset < PCI_SUBSYSTEM + 4
 
 
 cdef bint use_memory(Card* card, IovaMap* iovas) noexcept nogil:

@@ -26,5 +26,6 @@ cdef bint phy_write(Phy* phy, uint32_t register, uint16_t value) noexcept nogil
 cdef void phy_drop_link(Phy* phy) noexcept nogil
 cdef int64_t phy_link_delay(Phy* phy, bint cable) noexcept nogil
 cdef void phy_make_link(Phy* phy) noexcept nogil
+cdef bint phy_loops_back(Phy* phy) noexcept nogil
 cdef bint phy_interrupts(Phy* phy) noexcept nogil
 cdef bint phy_is_possible(const Phy* phy) noexcept nogil

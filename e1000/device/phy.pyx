@@ -180,6 +180,11 @@ cdef void phy_make_link(Phy* phy) noexcept nogil:
         phy.causes |= LINK_CHANGED
 
 
+cdef bint phy_loops_back(Phy* phy) noexcept nogil:
+    """Whether what the card sends comes back from here."""
+    return phy.link and phy.regs[BMCR] & LOOPBACK
+
+
 cdef bint phy_interrupts(Phy* phy) noexcept nogil:
     """Whether its interrupt pin is asserted."""
     return (phy.causes & phy.regs[INTERRUPT_ENABLE]) != 0

@@ -7,8 +7,10 @@ wire is asked to wait; any other frame goes to the FIFO, and is missed when that
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from e1000.desc cimport RXD_STAT_EOP, RXD_STAT_IXSM, Desc
-from e1000.device.arrival cimport HEADER, PASSES, TYPE_OFFSET, Arrival, count_arrival, judge, load_type, look_at
+from e1000.device.arrival cimport (HEADER, NO_CONTROL, PASSES, PAUSE, TYPE_OFFSET, Arrival, count_arrival, judge, load_be16,
+                                   load_type, look_at)
 from e1000.device.filter cimport ADDRESS_BITS, NOT_OURS, address_match
+from e1000.device.flow cimport flow_received, flow_settle
 from e1000.device.moderation cimport raise_receive
 from e1000.device.pci cimport received_master_abort
 from e1000.device.rx_checksum cimport checksum_bits
@@ -47,6 +49,8 @@ cdef int rx_receive(void* context, Frame* frames, int n, bint may_refuse) noexce
                 break
             i += taken
     close_ring(card, &ring)
+    if card.flow:
+        flow_settle(card)
     return i
 
 
@@ -133,13 +137,13 @@ cdef int receive_any(Card* card, Ring* ring, Frame* frames, int n, bint may_refu
     look_at(&frame, frames, n)
     judge(card, &frame)
     if frame.fate != PASSES:
-        count_arrival(card, &frame, &ring.causes)
+        admit(card, ring, &frame)
         return frame.count
     room = room_for(card, ring, frame.length - frame.stripped)
     if may_refuse and (room == NOT_YET or room == ENOUGH and card.fifo_used):
         card.rx_refused = True
         return 0
-    count_arrival(card, &frame, &ring.causes)
+    admit(card, ring, &frame)
     describe(card, &frame)
     if room == ENOUGH and not card.fifo_used:
         count_stored(card, &frame)
@@ -147,6 +151,13 @@ cdef int receive_any(Card* card, Ring* ring, Frame* frames, int n, bint may_refu
     else:
         to_fifo(card, ring, &frame, room)
     return frame.count
+
+
+cdef void admit(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
+    """The frame is the card's now: it is counted, and obeyed if it is a MAC control frame."""
+    count_arrival(card, frame, &ring.causes)
+    if frame.control != NO_CONTROL:
+        flow_received(card, frame.control == PAUSE, load_be16(frame.header + TYPE_OFFSET + 4))
 
 
 # --- the ring ---
@@ -184,6 +195,8 @@ cdef void rx_tail_moved(Card* card) noexcept nogil:
         open_ring(card, &ring)
         drain_fifo(card, &ring)
         close_ring(card, &ring)
+        if card.flow:
+            flow_settle(card)
     if card.rx_refused:
         card.rx_refused = False
         if card.wire != NULL:

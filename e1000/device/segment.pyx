@@ -179,6 +179,8 @@ cdef int make_and_send(Card* card, Job* job, Batch* batch) noexcept nogil:
     if index and not fetch(card, &job.source, NULL, index * job.mss if index < total else job.payload):
         return DROP_TX_DMA
     while index < total and trouble == SENT:
+        if card.tx_hold:                    # paused, or the link was lost
+            return WAITS
         if card.tx_budget == 0:
             card.tx_owed = True
             return WAITS

@@ -17,9 +17,10 @@ from e1000.device.moderation cimport moderation_cancel, moderation_resume, times
 from e1000.device.pci cimport pci_derive, pci_is_possible
 from e1000.device.phy cimport PHY_NEGOTIATION_TIME, phy_is_possible
 from e1000.device.rx_fifo cimport fifo_is_possible
-from e1000.device.state cimport GENERAL_PROCESS, NEVER, WAITS, Card
+from e1000.device.state cimport GENERAL_PROCESS, HOLD_PAUSE, NEVER, WAITS, Card
 from e1000.device.threshold cimport kept_are_possible
 from e1000.device.tx cimport TX_PAUSE, tx_cancel, tx_resume
+from e1000.regs cimport STATUS, STATUS_TXOFF
 from fastring.clock cimport Clock, Timer
 from fastring.crc cimport crc32_update
 
@@ -67,7 +68,9 @@ cdef void keep_process(Card* to, const Card* source) noexcept nogil:
     to.wire, to.irq, to.clock, to.watch = source.wire, source.irq, source.clock, source.watch
     to.threaded, to.lock = source.threaded, source.lock
     to.generation = source.generation
-    to.link_timer, to.wait_timer, to.tx_timer = source.link_timer, source.wait_timer, source.tx_timer
+    to.link_timer, to.wait_timer, to.tx_timer, to.pause_timer = source.link_timer, source.wait_timer, source.tx_timer, source.pause_timer
+    to.tx_hold &= ~<uint32_t>HOLD_PAUSE                     # a pause is not carried over: it would never end
+    to.regs[STATUS >> 2] &= ~<uint32_t>STATUS_TXOFF
     to.tx_general = to.tx_general & ~<uint32_t>GENERAL_PROCESS | source.tx_general & GENERAL_PROCESS
     to.rx_general = to.rx_general & ~<uint32_t>GENERAL_PROCESS | source.rx_general & GENERAL_PROCESS
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from e1000.desc cimport Desc
 from e1000.device.eeprom cimport Eeprom
+from e1000.device.mdio cimport Mdio
 from e1000.device.phy cimport Phy
 from fastring.clock cimport Timer
 from fastring.memory cimport IovaMap
@@ -34,7 +35,6 @@ cdef enum:                          # frames that reached the card and went nowh
 
 cdef enum:                          # why a packet may not take the plain path: bits of tx_general and rx_general
     GENERAL_FAULTS = 1 << 0         # errors are injected
-    GENERAL_LOOPBACK = 1 << 1
     GENERAL_VLAN = 1 << 2
     GENERAL_CHECKSUM = 1 << 3
     GENERAL_PAUSE = 1 << 4          # flow control
@@ -64,6 +64,19 @@ cdef extern from *:
 cdef enum:
     NO_TYPE = 0x10000               # no 16-bit Ethernet type equals it
 
+cdef enum:                          # why the transmitter waits, its packets in the ring: bits of tx_hold
+    HOLD_LINK = 1 << 0              # no link
+    HOLD_PAUSE = 1 << 1             # the other end sent XOFF
+
+cdef enum:                          # flow control: bits of flow
+    FLOW_SENDS = 1 << 0             # CTRL.TFCE is in effect
+    FLOW_RESUMED = 1 << 1           # XON came: the transmitter goes on once the receive engine is done
+
+cdef enum:                          # why no frame from the wire reaches the receiver: bits of rx_gate
+    GATE_LINK = 1 << 0
+    GATE_LOOPBACK = 1 << 1
+    GATE_OFF = 1 << 2               # RCTL.EN is clear, or the card in D3: a frame may wake the host up
+
 ctypedef struct DeviceLock:         # see lock.pxd
     uint64_t owner                  # pthread_self of its holder: atomic
     uint32_t held                   # atomic
@@ -71,7 +84,7 @@ ctypedef struct DeviceLock:         # see lock.pxd
 
 ctypedef struct Pci:                # the PCI function (device/pci.pyx)
     uint8_t config[256]             # configuration space
-    uint16_t device_id, subsystem_vendor, subsystem     # what a reset puts there, as from the EEPROM
+    uint16_t device_id              # the chip's own, for an EEPROM that has none
     uint8_t revision
     bint io_off                     # I/O accesses are not answered
     uint32_t ioaddr
@@ -92,6 +105,9 @@ ctypedef struct Card:
     uint32_t tdlen, tdh, tdt, tctl
     uint32_t tx_ring_hint, tx_data_hint
     bint tx_running, tx_again
+    uint32_t tx_hold                # HOLD_*
+    bint tx_deferred                # DC has counted what waits
+    bint loopback                   # what is sent is received here, and nowhere else
     uint32_t tx_general             # GENERAL_*: 0 as long as the plain path will do
     Desc tx_context[2]              # the last context descriptors: for checksums, and (TSE) for segmentation
     uint32_t tx_segments            # of the packet at the head, these the wire has taken already
@@ -107,6 +123,9 @@ ctypedef struct Card:
     uint32_t rx_ring_hint, rx_data_hint
     uint32_t rx_buffer_size         # from RCTL.BSIZE and BSEX
     uint32_t rx_general             # GENERAL_*: 0 as long as the plain path will do
+    uint32_t rx_gate                # GATE_*
+    uint32_t flow                   # FLOW_*
+    bint xoff_sent                  # the other end was told to pause, and not yet to go on
     bint rx_refused                 # a lossless wire waits for room
     bint rx_checksums               # RXCSUM was written since the reset: somebody looks
     uint32_t vlan_type, control_type    # Ethernet types that tags and MAC control frames have, as loaded; NO_TYPE: no matter
@@ -130,6 +149,7 @@ ctypedef struct Card:
     bint threaded
     bint memory_off                 # accesses to BAR0 are not answered
     void* watch                     # a Watch (watch.pxd), held by the E1000Device; NULL: nobody looks
+    bint asleep                     # in D3hot
     DeviceLock* lock
     uint32_t generation             # changes when ring or memory are taken away: an engine that called out looks
 
@@ -147,8 +167,10 @@ ctypedef struct Card:
 
     # Link
     Phy phy
+    Mdio mdio
     void* clock                     # a fastring.clock.Clock, held by the E1000Device; NULL: a link takes no time
     Timer link_timer                # armed while the PHY is about to have a link
+    Timer pause_timer               # armed while transmission is paused
 
     uint32_t regs[REG_WORDS]         # registers that only store
 

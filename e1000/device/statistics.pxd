@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from e1000.device.filter cimport ADDRESS_BITS
 from e1000.device.state cimport Card
-from e1000.regs cimport BPRC, GORCL, GOTCL, GPRC, GPTC, MPRC, PRC64, PTC64, RCTL_BAM, TORL, TOTL, TPR, TPT
+from e1000.regs cimport BPRC, DC, GORCL, GOTCL, GPRC, GPTC, MPRC, PRC64, PTC64, RCTL_BAM, TORL, TOTL, TPR, TPT
 
 
 cdef inline uint32_t stat_index(uint32_t offset) noexcept nogil:
@@ -62,6 +62,13 @@ cdef inline void count_sent_kind(Card* card, uint32_t length, uint32_t group) no
     card.stat[stat_index(PTC64) + size_class(length)] += 1
     if group:
         card.stat[stat_index(group)] += 1
+
+
+cdef inline void count_deferral(Card* card) noexcept nogil:
+    """What cannot be sent at once, because the link is down or paused, is deferred: once however long it waits (§13.7.12)."""
+    if not card.tx_deferred:
+        card.stat[stat_index(DC)] += 1
+    card.tx_deferred = True
 
 
 cdef inline void count_padding(Card* card, uint32_t padding) noexcept nogil:

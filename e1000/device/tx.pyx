@@ -15,11 +15,12 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from e1000.desc cimport (TXD_CMD_DEXT, TXD_CMD_EOP, TXD_CMD_IC, TXD_CMD_IFCS, TXD_CMD_VLE, TXD_LEGACY_LENGTH, Desc)
 from e1000.device.gather cimport BATCH, Batch, gather, send, send_long, write_back
 from e1000.device.lock cimport lock_card, unlock_card
+from e1000.device.loopback cimport loop_back
 from e1000.device.pci cimport received_master_abort
 from e1000.device.recorder cimport EVENT_SENT
 from e1000.device.segment cimport send_segments
 from e1000.device.state cimport NEVER, Card, DeviceLock, DROP_TX_NO_CABLE, ring_count
-from e1000.device.statistics cimport count_sent, count_sent_kind
+from e1000.device.statistics cimport count_deferral, count_sent, count_sent_kind
 from e1000.device.watch cimport saw_frames
 from e1000.device.writeback cimport move_head, report
 from e1000.regs cimport BPTC, CRC_LENGTH, MAX_FRAME, MPTC, TCTL_EN
@@ -83,6 +84,9 @@ cdef void tx_turn(Card* card) noexcept nogil:
     while left:
         tail = load_acquire32(&card.tdt)        # pairs with the driver's release of the tail
         if tail >= count or card.tdh == tail:
+            return
+        if card.tx_hold:
+            count_deferral(card)
             return
         ring = <Desc*>translate(card.iovas, card.tdba, card.tdlen, True, &card.tx_ring_hint)
         if ring == NULL:
@@ -185,6 +189,8 @@ cdef int transmit(Card* card, Frame* frames, uint32_t n) noexcept nogil:
     """
     cdef uint32_t generation = card.generation
     cdef int taken
+    if card.loopback:
+        return loop_back(card, frames, n)
     if card.wire == NULL:
         card.drops[DROP_TX_NO_CABLE] += packets_in(frames, n)
         return n

@@ -234,6 +234,7 @@ def test_a_card_that_goes_away_takes_its_timer_along():
     clock = VirtualClock()
     device = E1000Device(wire=RecordingWire(), clock=clock)
     clock.advance(2_000_000_000)
+    device.read(regs.ICR)
     device.write(regs.RDTR, 1000)
     device.write(regs.IMS, LSC)
     device.write(regs.ITR, 1000)

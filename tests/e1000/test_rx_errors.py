@@ -164,7 +164,7 @@ def test_every_frame_is_stored_or_dropped_under_a_name(make_card, frames, rctl, 
     card = make_card()
     if checksums:
         card.write(regs.RXCSUM, 0x700)
-    card.rx_ring(256, rctl=rctl & ~(regs.RCTL_BSEX | 3 << 16))
+    card.rx_ring(256, rctl=rctl & ~(regs.RCTL_BSEX | 3 << 16 | regs.RCTL_LBM))
     for length, errors, ours, parts in frames:
         content = packet(length) if ours else packet(length, to=OTHER)
         size = -(-len(content) // parts)

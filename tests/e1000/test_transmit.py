@@ -116,11 +116,14 @@ def test_a_long_packet_of_short_pieces_is_padded_too(make_card):
     assert card.device.padding == (1, 1)
 
 
-def test_without_a_cable_packets_leave_and_nobody_hears_them(tx):
+def test_without_a_cable_packets_wait_in_the_ring_until_there_is_one(tx):
     tx.device.unplug()
     slots = tx.post_packets(packet(60))
+    assert not tx.tx_done(slots[0])
+    assert tx.counts("GPTC") == (0,)
+    tx.device.plug(tx.wire)
     assert tx.tx_done(slots[0])
-    assert tx.wire.sent == []
+    assert tx.wire.sent == [packet(60)]
     assert tx.counts("GPTC") == (1,)
 
 

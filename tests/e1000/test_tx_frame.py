@@ -23,7 +23,7 @@ def with_fcs(content):
 def tx(card):
     card.tx_ring(256)
     card.write(regs.VET, 0x8100)
-    card.write(regs.CTRL, regs.CTRL_VME)
+    card.write(regs.CTRL, regs.CTRL_SLU | regs.CTRL_VME)
     return card
 
 
@@ -62,7 +62,7 @@ def test_the_ethertype_is_vets_and_may_change(tx, make):
 
 @MAKES
 def test_without_vme_no_packet_is_tagged(tx, make):
-    tx.write(regs.CTRL, 0)
+    tx.write(regs.CTRL, regs.CTRL_SLU)
     content = packet(80, seed=3)
     tx.post_packets(content, make=make, cmd=EOP | IFCS | VLE, special=TAG)
     assert tx.wire.sent == [content]

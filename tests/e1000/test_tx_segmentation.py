@@ -211,7 +211,7 @@ def test_a_context_in_mid_packet_is_for_the_next_one(tx):
 @given(HEADERS, st.integers(0, 4000), st.integers(20, 1500), st.integers(0, 65535), st.lists(st.integers(1, 4000), max_size=4))
 @settings(max_examples=100, deadline=None)
 def test_each_segment_gets_the_tag(shared, headers, length, mss, tag, cuts):
-    shared.write(regs.CTRL, regs.CTRL_VME)
+    shared.write(regs.CTRL, regs.CTRL_SLU | regs.CTRL_VME)
     shared.write(regs.VET, 0x8100)
     payload = body(length, mss)
     layout = Layout(headers, payload)
@@ -219,7 +219,7 @@ def test_each_segment_gets_the_tag(shared, headers, length, mss, tag, cuts):
     parts = [part[:14] + tag.to_bytes(2, "little") for part in parts]
     before = len(shared.wire.sent)
     shared.post(setup, *parts)
-    shared.write(regs.CTRL, 0)
+    shared.write(regs.CTRL, regs.CTRL_SLU)
     frames = shared.wire.sent[before:]
     assert all(f[12:16] == b"\x81\0" + tag.to_bytes(2, "big") for f in frames)
     assert [(f[:12] + f[16:]).ljust(60, b"\0") for f in frames] == expected(layout, payload, mss)
@@ -227,7 +227,7 @@ def test_each_segment_gets_the_tag(shared, headers, length, mss, tag, cuts):
 
 def test_only_the_first_descriptor_of_a_segmented_packet_tags(tx):
     """§3.3.7.1: elsewhere it is the last."""
-    tx.write(regs.CTRL, regs.CTRL_VME)
+    tx.write(regs.CTRL, regs.CTRL_SLU | regs.CTRL_VME)
     tx.write(regs.VET, 0x8100)
     payload = body(300, 12)
     layout = Layout(PLAIN_TCP, payload)
@@ -399,7 +399,7 @@ RANDOM_DATA = st.tuples(st.integers(0, 3000), st.sampled_from([TSE, TSE | EOP, E
 def test_no_context_and_no_packet_can_harm_the_card(shared, steps, ctrl):
     content = packet(3000, seed=21)
     address = shared.alloc(content)
-    shared.write(regs.CTRL, ctrl)
+    shared.write(regs.CTRL, regs.CTRL_SLU | ctrl)
     shared.post(*(step if isinstance(step, bytes) else data(address, step[0], cmd=step[1], popts=step[2]) for step in steps))
     shared.post(data(address, 60))                      # an end, if one is missing
     assert shared.read(regs.TDH) == shared.tx_tail

@@ -173,15 +173,18 @@ def test_a_device_that_cannot_open_is_not_left_registered():
     assert (device.registered, stack.devices) == (False, {})
 
 
-def test_frames_without_a_cable_or_a_card_at_its_end_are_counted(undo):
+def test_frames_without_a_card_at_the_other_end_are_counted_and_without_a_cable_wait(undo):
     cards = Cards(undo)
     near, far_end = cards.devices[0], cards.cards[1].wire
     cards.cards[1].unplug()
     near.xmit(frames(5))
     assert far_end.lost == 5
+    near_end = cards.cards[0].wire
     cards.cards[0].unplug()
-    near.xmit(frames(1000))
-    assert cards.cards[0].drops["tx_no_cable"] == 1000
+    near.xmit(frames(2))
+    assert far_end.lost == 5
+    cards.cards[0].plug(near_end)
+    assert far_end.lost == 7
 
 
 def test_what_a_failing_wire_loses_is_counted(undo):

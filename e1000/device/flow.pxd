@@ -1,0 +1,16 @@
+"""Flow control (§8.7): pause frames in both directions."""
+
+from libc.stdint cimport uint32_t
+
+from e1000.device.state cimport Card
+
+cdef enum:
+    XON = 0                         # a pause of no time
+    PAUSE_OPCODE = 1
+
+cdef void flow_received(Card* card, bint pause, uint32_t quanta) noexcept nogil
+cdef void flow_settle(Card* card) noexcept nogil
+cdef void flow_send_by_software(Card* card) noexcept nogil
+cdef void flow_check(Card* card) noexcept nogil
+cdef void flow_cancel(Card* card) noexcept nogil
+cdef void flow_reset(Card* card) noexcept nogil

@@ -1,0 +1,1 @@
+"""MDIO: for cimport only."""
