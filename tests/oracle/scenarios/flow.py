@@ -53,3 +53,28 @@ def pause_frame_with_flow_control_off(s):
     s.received()
     s.post(s.legacy(packet(80)))
     s.frames()
+
+
+@scenario("flow")
+def pause_frame_obeyed(s):
+    s.start()
+    set_up(s)
+    s.change("CTRL", set=regs.CTRL_RFCE)
+    s.rx_ring(rctl=regs.RCTL_SECRC | regs.RCTL_PMCF)
+    s.tx_ring()
+    s.receive(pause(0xFFFF))
+    s.record("TXOFF", s.machine.read(regs.STATUS) & regs.STATUS_TXOFF)
+    s.post(s.legacy(packet(80)))
+    s.frames("frame while paused")
+    s.receive(pause(0))
+    s.frames("frame after XON")
+
+
+@scenario("flow")
+def software_xoff(s):
+    s.start()
+    set_up(s)
+    s.change("CTRL", set=regs.CTRL_TFCE)
+    s.tx_ring()
+    s.change("TCTL", set=regs.TCTL_SWXOFF)
+    s.frames("pause")

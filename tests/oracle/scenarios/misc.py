@@ -93,6 +93,13 @@ def device_control(s):
 
 
 @scenario("misc")
+def packet_buffer_memory(s):
+    s.start()
+    for offset in (regs.PBM, regs.PBM + 0x100, regs.PBM + 0x7FFC):
+        s.probe(offset, 0x12345678, 0)
+
+
+@scenario("misc")
 def holes_read_zero(s):
     s.start()
     for offset in (0x000C, 0x0050, 0x0094, 0x01A0, 0x0300, 0x6000, 0x7000, 0xB000):
