@@ -65,7 +65,10 @@ extensions = [
         str(source.with_suffix("")).replace(os.sep, "."),
         [str(source)],
         include_dirs=["."],
-        depends=[*map(str, Path("fastring").glob("*.h")), *(map(str, Path("e1000/device").glob("*.p*")) if source.stem == "snapshot" else ())],
+        depends=[
+            *map(str, Path("fastring").glob("*.h")),
+            *(map(str, Path("e1000/device").glob("*.p*")) if source.stem == "snapshot" else ()),
+        ],
         define_macros=macros,
         extra_compile_args=compile_args,
         extra_link_args=link_args,

@@ -17,7 +17,7 @@ from e1000.device.moderation cimport moderation_cancel, moderation_resume, times
 from e1000.device.pci cimport pci_derive, pci_is_possible
 from e1000.device.phy cimport PHY_NEGOTIATION_TIME, phy_is_possible
 from e1000.device.rx_fifo cimport fifo_is_possible
-from e1000.device.state cimport GENERAL_PROCESS, HOLD_PAUSE, NEVER, WAITS, Card
+from e1000.device.state cimport GENERAL_PROCESS, HOLD_PAUSE, NEVER, Card
 from e1000.device.threshold cimport kept_are_possible
 from e1000.device.tx cimport TX_PAUSE, tx_cancel, tx_resume
 from e1000.regs cimport STATUS, STATUS_TXOFF
