@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-cpdef enum:                         # an action's first byte, modulo 32; seeds.py writes these. Add behind the last for old inputs' sake
+cpdef enum:                         # an action's first byte, modulo 32. Add behind the last: old inputs keep their sense
     NOTHING
     WRITE                           # register of the table, value
     WRITE_ANY                       # u16 register number, value, width
