@@ -1,0 +1,177 @@
+"""FaultyWire: what goes wrong on a cable, from a seed: the same seed and the same packets make the same faults.
+
+It wraps any wire, and spoils what arrives through it; who wants no faults has no FaultyWire, and pays nothing.
+"""
+
+import errno
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from fastring.burst cimport (FRAME_ALIGNMENT, FRAME_BAD_CRC, FRAME_CARRIER, FRAME_ERRORS, FRAME_MORE, FRAME_RX_ERROR, FRAME_SEQUENCE,
+                             FRAME_SYMBOL, NO_BUFFER, NO_IOVA, Frame)
+
+cdef enum:
+    ROOM = 0x10000                  # bytes of a packet that can be spoiled; what is longer passes
+    HEADERS = 14
+    SHORTEST = 60                   # bytes of a legal frame without its CRC
+    LONGEST = 1518                  # with a tag
+
+NAMES = ("bad_crc", "alignment", "symbol_error", "rx_error", "sequence_error", "carrier_error", "runt", "fragment", "oversize", "jabber",
+         "bad_checksum", "lost")
+
+cdef uint32_t FLAGS[FAULTS]
+FLAGS[:] = [FRAME_BAD_CRC, FRAME_ALIGNMENT, FRAME_SYMBOL, FRAME_RX_ERROR, FRAME_SEQUENCE, FRAME_CARRIER, 0, FRAME_BAD_CRC, 0, FRAME_BAD_CRC,
+            0, 0]
+
+
+cdef int take(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil:
+    """The inner wire's receive_handler."""
+    return (<FaultyWire>context).arrive(frames, n, may_refuse)
+
+
+cdef void make_room(void* context) noexcept nogil:
+    """The inner wire's room_handler."""
+    if (<FaultyWire>context).room != NULL:
+        (<FaultyWire>context).room((<FaultyWire>context).context)
+
+
+cdef class FaultyWire(Wire):
+    """`wire` with faults in what arrives through it; each rate is a probability from 0 to 1 that a packet gets it, one or several.
+
+    `bad_crc`, `alignment`, `symbol_error`, `rx_error`, `sequence_error`, `carrier_error`: damaged on the way. `runt`, `fragment`: cut
+    below 60 bytes, with a right and a wrong CRC; `oversize`, `jabber`: the same above 1518. `bad_checksum`: a bit of the payload is
+    flipped and the CRC right, as by a switch's bad memory. `lost`: it never arrives. Raises OSError EBUSY if the wire has a card.
+    """
+
+    def __cinit__(self):
+        self.copy = <uint8_t*>malloc(ROOM)
+        if self.copy == NULL:
+            raise MemoryError()
+
+    def __init__(self, Wire wire not None, *, uint64_t seed=0, **rates):
+        if self.inner is not None:
+            raise OSError(errno.EBUSY, f"{self!r} has its wire already")
+        for name, rate in rates.items():
+            if name not in NAMES:
+                raise TypeError(f"there is no fault {name!r}; there are {', '.join(NAMES)}")
+            if not 0 <= rate <= 1:
+                raise ValueError(f"{name}: a rate is 0 to 1, not {rate}")
+            self.rates[NAMES.index(name)] = int(rate * 2**32)
+        self.random = seed
+        wire.attach(take, make_room, <void*>self, self)
+        self.inner = wire
+
+    def __dealloc__(self):
+        free(self.copy)
+
+    cdef int transmit(self, Frame* frames, int n) noexcept nogil:
+        return self.inner.transmit(frames, n)
+
+    cdef void receiver_has_room(self) noexcept nogil:
+        self.inner.receiver_has_room()
+
+    cdef uint64_t draw(self) noexcept nogil:
+        """splitmix64."""
+        cdef uint64_t z
+        self.random += 0x9E3779B97F4A7C15ull
+        z = self.random
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull
+        z = (z ^ z >> 27) * 0x94D049BB133111EBull
+        return z ^ z >> 31
+
+    cdef uint32_t choose(self) noexcept nogil:
+        """The faults of the next packet: bits by BAD_CRC ... As many draws for every packet, so that rates do not disturb each other."""
+        cdef uint32_t i, faults = 0
+        self.chance = self.draw()
+        for i in range(FAULTS):
+            if self.draw() >> 32 < self.rates[i]:
+                faults |= 1 << i
+        return faults
+
+    cdef int arrive(self, Frame* frames, int n, bint may_refuse) noexcept nogil:
+        """Pass packets on, one at a time. What is refused comes again, and gets the same faults then."""
+        cdef Frame spoiled
+        cdef int first = 0, end, i
+        cdef uint32_t faults, length
+        cdef uint64_t before
+        while first < n:
+            end = first + 1
+            while frames[end - 1].flags & FRAME_MORE and end < n:
+                end += 1
+            before = self.random
+            faults = self.choose()
+            length = 0
+            for i in range(first, end):
+                length += frames[i].len if frames[i].len < ROOM else ROOM
+                if length > ROOM:
+                    length = ROOM + 1
+            if faults & 1 << LOST:
+                self.happened[LOST] += 1
+            elif faults and length <= ROOM:
+                self.gather(&spoiled, &frames[first], end - first)
+                self.spoil(&spoiled, length, faults)
+                if self.deliver(&spoiled, 1, may_refuse) == 0:
+                    self.random = before
+                    return first
+                self.count(faults)
+            elif self.deliver(&frames[first], end - first, may_refuse) == 0:
+                self.random = before
+                return first
+            first = end
+        return n
+
+    cdef void gather(self, Frame* whole, const Frame* pieces, int n) noexcept nogil:
+        """Copy a packet: its bytes belong to somebody else."""
+        cdef int i
+        cdef uint32_t done = 0
+        memset(whole, 0, sizeof(Frame))
+        whole.data = self.copy
+        whole.iova = NO_IOVA
+        whole.buffer = NO_BUFFER
+        whole.time = pieces[0].time
+        whole.wire_len = pieces[0].wire_len
+        for i in range(n):
+            memcpy(self.copy + done, pieces[i].data, pieces[i].len)
+            done += pieces[i].len
+            whole.flags |= pieces[i].flags & FRAME_ERRORS
+
+    cdef void spoil(self, Frame* frame, uint32_t length, uint32_t faults) noexcept nogil:
+        """Do to the packet, in `copy`, what befalls it."""
+        cdef uint32_t i, wanted = length
+        cdef uint64_t chance = self.chance
+        for i in range(FAULTS):
+            if faults >> i & 1:
+                frame.flags |= FLAGS[i]
+        if faults & 1 << BAD_CHECKSUM and length > HEADERS:
+            self.copy[HEADERS + (chance >> 8) % (length - HEADERS)] ^= 1 << (chance & 7)
+        if faults & (1 << RUNT | 1 << FRAGMENT):
+            wanted = HEADERS + (chance >> 40) % (SHORTEST - HEADERS)     # with an address, or nobody would count it
+        elif faults & (1 << OVERSIZE | 1 << JABBER) and length <= LONGEST:
+            wanted = LONGEST + 1 + (chance >> 40) % 1024
+        if wanted > length:
+            memset(self.copy + length, 0x55, wanted - length)
+        frame.len = wanted
+        frame.wire_len = wanted
+
+    cdef void count(self, uint32_t faults) noexcept nogil:
+        cdef uint32_t i
+        for i in range(FAULTS):
+            self.happened[i] += faults >> i & 1
+
+    @property
+    def counts(self):
+        """How often each fault happened."""
+        return {name: self.happened[i] for i, name in enumerate(NAMES)}
+
+    def capabilities(self):
+        return self.inner.capabilities()
+
+    def close(self):
+        """Let go of the inner wire, and close it."""
+        self.inner.detach()
+        self.inner.close()
+
+    def __repr__(self):
+        return f"<FaultyWire around {self.inner!r}>"
