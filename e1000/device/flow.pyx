@@ -46,9 +46,15 @@ cdef void flow_received(Card* card, bint pause, uint32_t quanta) noexcept nogil:
 
 cdef void hold(Card* card, uint32_t quanta) noexcept nogil:
     """Pause from now on for `quanta`, however long an earlier pause had still to go."""
-    cdef int64_t now = (<Clock>card.clock).now(), length = <int64_t>quanta * QUANTUM * bit_time(card)
+    cdef int64_t length = <int64_t>quanta * QUANTUM * bit_time(card)
     card.tx_hold |= HOLD_PAUSE
     card.regs[STATUS >> 2] |= STATUS_TXOFF
+    flow_resume(card, length)
+
+
+cdef void flow_resume(Card* card, int64_t length) noexcept nogil:
+    """End the pause in so many ns; on the card's clock, which it must have."""
+    cdef int64_t now = (<Clock>card.clock).now()
     card.pause_timer.handler = pause_over
     card.pause_timer.context = card
     (<Clock>card.clock).arm(&card.pause_timer, now + length if now <= LLONG_MAX - length else LLONG_MAX)

@@ -14,7 +14,7 @@ ctypedef struct Snapshot:           # little-endian, as the card's own structs a
     uint64_t layout                 # fingerprint of the structs and enums a Card is made of
     uint32_t cable                  # one was plugged in
     uint32_t checksum               # CRC-32 of all that follows
-    int64_t link_wait, tx_wait      # ns until that timer fires; NEVER: not armed
+    int64_t link_wait, tx_wait, pause_wait      # ns until that timer fires; NEVER: not armed
     uint8_t fifo[FIFO_SIZE]
     Card card                       # its times relative to now; what belongs to the process is zero
 

@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from e1000.device.eeprom cimport eeprom_is_possible
+from e1000.device.flow cimport LONGEST_PAUSE, flow_cancel, flow_resume
 from e1000.device.interrupt cimport update_line
 from e1000.device.link cimport link_cancel, link_restart, link_resume
 from e1000.device.mmio cimport derive, registers_are_possible
@@ -20,7 +21,6 @@ from e1000.device.rx_fifo cimport fifo_is_possible
 from e1000.device.state cimport GENERAL_PROCESS, HOLD_PAUSE, NEVER, Card
 from e1000.device.threshold cimport kept_are_possible
 from e1000.device.tx cimport TX_PAUSE, tx_cancel, tx_resume
-from e1000.regs cimport STATUS, STATUS_TXOFF
 from fastring.clock cimport Clock, Timer
 from fastring.crc cimport crc32_update
 
@@ -69,8 +69,6 @@ cdef void keep_process(Card* to, const Card* source) noexcept nogil:
     to.threaded, to.lock = source.threaded, source.lock
     to.generation = source.generation
     to.link_timer, to.wait_timer, to.tx_timer, to.pause_timer = source.link_timer, source.wait_timer, source.tx_timer, source.pause_timer
-    to.tx_hold &= ~<uint32_t>HOLD_PAUSE                     # a pause is not carried over: it would never end
-    to.regs[STATUS >> 2] &= ~<uint32_t>STATUS_TXOFF
     to.tx_general = to.tx_general & ~<uint32_t>GENERAL_PROCESS | source.tx_general & GENERAL_PROCESS
     to.rx_general = to.rx_general & ~<uint32_t>GENERAL_PROCESS | source.rx_general & GENERAL_PROCESS
 
@@ -103,6 +101,7 @@ cdef Refusal save(const Card* card, Snapshot* snapshot) noexcept nogil:
     snapshot.cable = card.wire != NULL
     snapshot.link_wait = wait_of(&card.link_timer, now)
     snapshot.tx_wait = wait_of(&card.tx_timer, now)
+    snapshot.pause_wait = wait_of(&card.pause_timer, now)
     memcpy(snapshot.fifo, card.fifo, sizeof(snapshot.fifo))
     memcpy(&snapshot.card, card, sizeof(Card))
     keep_process(&snapshot.card, &NOTHING)
@@ -131,6 +130,7 @@ cdef Refusal load(Card* card, const uint8_t* content, uint64_t size, Card* scrat
         return refusal
     link_cancel(card)
     tx_cancel(card)
+    flow_cancel(card)
     moderation_cancel(card)
     keep_process(scratch, card)
     scratch.generation += 1
@@ -143,6 +143,8 @@ cdef Refusal load(Card* card, const uint8_t* content, uint64_t size, Card* scrat
         link_resume(card, snapshot.link_wait)
     if snapshot.tx_wait != NEVER:
         tx_resume(card, snapshot.tx_wait)
+    if snapshot.pause_wait != NEVER:
+        flow_resume(card, snapshot.pause_wait)
     if (card.wire != NULL) != (snapshot.cable != 0):
         link_restart(card)              # plugged in, or pulled, since
     update_line(card)
@@ -178,17 +180,18 @@ cdef Refusal check_card(const Card* card, Card* saved, const Snapshot* snapshot)
         return BAD_FIFO
     if not eeprom_is_possible(&saved.eeprom):
         return BAD_EEPROM
-    if not phy_is_possible(&saved.phy):
+    if not phy_is_possible(&saved.phy) or saved.mdio.edges >= 32:
         return BAD_PHY
     if not pci_is_possible(saved):
         return BAD_PCI
-    if card.clock == NULL and (snapshot.link_wait != NEVER or snapshot.tx_wait != NEVER or waits(saved)):
+    if card.clock == NULL and (snapshot.link_wait != NEVER or snapshot.tx_wait != NEVER or snapshot.pause_wait != NEVER or waits(saved)):
         return NO_CLOCK
     saved.clock = card.clock            # without one nothing is kept back
     derive(saved)
     if not kept_are_possible(saved):
         return BAD_WRITE_BACK
     if snapshot.cable > 1 or not waits_are_possible(saved) or not is_wait(snapshot.link_wait, PHY_NEGOTIATION_TIME) or not (
-            is_wait(snapshot.tx_wait, TX_PAUSE)):
+            is_wait(snapshot.tx_wait, TX_PAUSE) and is_wait(snapshot.pause_wait, <int64_t>1_000_000 * LONGEST_PAUSE)) or (
+            snapshot.pause_wait != NEVER) != (saved.tx_hold & HOLD_PAUSE != 0):
         return BAD_TIMES
     return ACCEPTED

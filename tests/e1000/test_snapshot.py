@@ -186,6 +186,27 @@ def test_the_link_takes_the_time_it_had_left():
         world.close()
 
 
+def test_a_pause_lasts_as_long_as_it_had_to_go():
+    first, second = (World(time=time) for time in (0, 10**12))
+    first.clock.advance(2 * 10**9)
+    for register, value in ((regs.FCAL, 0x00C28001), (regs.FCAH, 0x0100), (regs.FCT, 0x8808), (regs.CTRL, regs.CTRL_SLU | regs.CTRL_RFCE)):
+        first.device.write(register, value)
+    first.rings(0x8000, 8)
+    pause = bytes.fromhex("0180C2000001") + bytes(6) + bytes.fromhex("880800011000") + bytes(42)
+    first.wire.inject(Burst.from_packets([pause]))
+    assert first.device.read(regs.STATUS) & regs.STATUS_TXOFF
+    first.clock.advance(10**6)
+    second.addresses.write(second.base, first.image)
+    second.device.restore(first.device.snapshot())
+    for world in (first, second):
+        world.send([(legacy, 0, 100)])
+        world.clock.advance(0x1000 * 512 - 10**6 - 1)
+        assert world.wire.sent == []
+        world.clock.advance(1)
+        assert len(world.wire.sent) == 1
+        world.close()
+
+
 def test_a_cable_that_is_not_there_any_more_takes_the_link_along():
     first, second = World(), World(plugged=False)
     first.device.write(regs.CTRL, regs.CTRL_SLU)
