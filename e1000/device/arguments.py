@@ -1,8 +1,13 @@
 """What callers of an E1000Device may give, checked: addresses, offsets, sizes."""
 
-from typing_extensions import Buffer
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from e1000 import regs
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 CONFIG_SIZE = 256
 
