@@ -54,5 +54,6 @@ cdef class Recorder:
     cdef readonly object error
     cdef void acquire(self) noexcept nogil
     cdef void push(self, Event* event) noexcept nogil
-    cdef void make_room(self) noexcept nogil
+    cdef bint put(self, const Event* event) noexcept nogil
+    cdef void flush_and_put(self, const Event* event) noexcept nogil
     cdef bytes take(self)

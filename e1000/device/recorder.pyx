@@ -36,31 +36,36 @@ cdef class Recorder:
 
     cdef void push(self, Event* event) noexcept nogil:
         event.time = self.clock.now()
+        if not self.put(event):
+            self.flush_and_put(event)       # takes the GIL: never while the lock is held
+
+    cdef bint put(self, const Event* event) noexcept nogil:
+        """Whether there was room."""
         self.acquire()
-        if self.count == self.capacity:
-            store_release32(&self.held, 0)
-            self.make_room()                # takes the GIL: never while the lock is held
-            self.acquire()
-        if self.count < self.capacity:
+        cdef bint room = self.count < self.capacity
+        if room:
             self.events[self.count] = event[0]
             self.count += 1
             self._recorded += 1
-        else:
-            self._lost += 1
         store_release32(&self.held, 0)
+        return room
 
     cdef void acquire(self) noexcept nogil:
         while exchange32(&self.held, 1):
             cpu_relax()
 
-    cdef void make_room(self) noexcept nogil:
+    cdef void flush_and_put(self, const Event* event) noexcept nogil:
         with gil:
+            kept = self                     # the sink may end the recording, and nobody else hold the recorder
             try:
                 self.flush()
             except KeyboardInterrupt:
                 PyErr_SetInterrupt()        # an engine cannot raise it: let whoever runs Python next do so
             except BaseException:
                 pass                        # kept in `error`
+            if not self.put(event):
+                self._lost += 1
+            del kept
 
     cdef bytes take(self):
         """The events since the last call, as one string of records."""

@@ -57,7 +57,7 @@ cdef void begin_write(Card* card, Space space, uint32_t offset, uint32_t value, 
     if card.watch != NULL:
         check_access(card, space, True, offset, value, size)
         record_access(card, EVENT_WRITE, space, offset, value, size)
-        (<Watch*>card.watch).narrow = True
+        begin_access(card)
 
 
 cdef void end_access(Card* card) noexcept nogil:
@@ -83,7 +83,7 @@ cdef void check_access(Card* card, Space space, bint write, uint32_t offset, uin
 
 cdef inline void record(Card* card, Event* event) noexcept nogil:
     cdef Watch* watch = <Watch*>card.watch
-    if watch.recorder != NULL:
+    if watch != NULL and watch.recorder != NULL:        # a sink, or a wire, may end the recording within
         event.card = watch.number
         (<Recorder>watch.recorder).push(event)
 
@@ -164,7 +164,7 @@ cdef void notice(Card* card) noexcept nogil:
     cdef Event event
     cdef uint32_t i
     cdef bint line = card.irq != NULL and (<IrqLine>card.irq).level
-    if watch.recorder == NULL:
+    if watch == NULL or watch.recorder == NULL:
         return
     for i in range(DROP_REASONS):
         if card.drops[i] != watch.drops[i]:

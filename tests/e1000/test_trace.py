@@ -274,6 +274,34 @@ def test_a_sink_that_fails_or_touches_the_card_loses_events_and_counts_them(card
     assert recorder.recorded + recorder.lost == 20 + len(taken)
 
 
+@pytest.mark.parametrize("ends", ["wire", "sink"])
+def test_a_wire_or_a_sink_may_end_the_recording_from_within(make_card, ends):
+    """The engine is in the middle of a register access then, and nobody else holds the recorder."""
+    recorders = []
+
+    def stop():
+        if recorders:
+            recorders.clear()
+            card.device.record(None)
+
+    class EndingWire(RecordingWire):
+        def transmit_burst(self, burst):
+            super().transmit_burst(burst)
+            if ends == "wire":
+                stop()
+
+    card = make_card(wire=EndingWire())
+    card.tx_ring()
+    recorders.append(Recorder(lambda records: stop() if ends == "sink" else None, capacity=4))
+    card.device.record(recorders[0])
+    card.post_packets(packet(60), packet(70))
+    assert recorders == []
+    assert card.wire.sent == [packet(60), packet(70)]
+    with Trace(card.device) as trace:
+        card.read(regs.STATUS)
+    assert len(trace.events) == 1
+
+
 def test_several_cards_go_into_one_trace_and_threads_push_at_once(two_cards, tmp_path):
     two = two_cards()
     with Trace(two.cards, tmp_path / "a.jsonl", clock=two.clock, buffer=64) as trace, DeviceThread(two.cards):
