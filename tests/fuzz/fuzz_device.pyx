@@ -13,8 +13,10 @@ from e1000.device.card cimport E1000Device
 from e1000.device.link cimport link_restart
 from e1000.device.pci cimport COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, PCI_COMMAND, config_read, config_write, io_read, io_write
 from e1000.device.pci cimport memory_read, memory_write
+from e1000.device.recorder cimport Recorder
 from e1000.device.snapshot cimport ACCEPTED, Refusal, Snapshot, checksum, load, save
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, Card
+from e1000.device.watch cimport start_recording, stop_recording
 from e1000.regs cimport *
 from fastring.burst cimport FRAME_ERRORS, Frame
 from fastring.clock cimport VirtualClock
@@ -45,6 +47,7 @@ cdef int64_t SECONDS = 5 * 10**9    # time enough for a link
 cdef Card* card
 cdef Card pristine                  # as it was made: where every script begins
 cdef E1000Device device
+cdef Recorder recorder
 cdef FuzzWire wire
 cdef VirtualClock clock
 cdef Script script
@@ -94,6 +97,10 @@ cdef bint act() noexcept nogil:
         access_phy()
     elif action == EEPROM:
         access_eeprom()
+    elif action == WATCH:
+        watch(u8(&script))
+    elif action == MDIO:
+        move_mdio()
     elif action == RESET:
         reset()
     elif (action == SNAPSHOT or action == FORGE) and snapshots_left:
@@ -255,6 +262,32 @@ cdef void access_eeprom() noexcept nogil:
         write(EECD, 0)
 
 
+cdef void watch(uint32_t how) noexcept nogil:
+    """Bit 0 records, bit 1 is strict mode: what E1000Device.record and strict= do."""
+    if how & 1 and device.watch.recorder == NULL:
+        start_recording(card, &device.watch, <void*>recorder, 0)
+    elif not how & 1 and device.watch.recorder != NULL:
+        stop_recording(card, &device.watch)
+    device.watch.strict = <void*>device.strict if how & 2 else NULL
+    card.watch = &device.watch if how & 3 else NULL
+
+
+cdef void move_mdio() noexcept nogil:
+    """A preamble, then 32 bits. `how`: bit 7 is a well-formed frame, 6 lets go of the wire for the second half, the rest the preamble."""
+    cdef uint32_t how = u8(&script), bits = u32(&script), pins = CTRL_MDC_DIR | CTRL_MDIO_DIR | CTRL_SLU, _i, out
+    if how & 0x80:                                          # start, read or write, PHY 1, turnaround
+        bits = bits & 0x107CFFFF | 0x40820000 | (0x20000000 if bits & 0x10000000 else 0x10000000)
+    for _i in range((how & 63) + 32):
+        out = CTRL_MDIO if _i < how & 63 or bits >> 31 else 0
+        if _i >= how & 63:
+            bits <<= 1
+        if how & 0x40 and _i >= (how & 63) + 14:
+            pins &= ~<uint32_t>CTRL_MDIO_DIR
+        write(CTRL, pins | out)
+        write(CTRL, pins | out | CTRL_MDC)
+    out = read(CTRL)
+
+
 cdef void reset() noexcept nogil:
     cdef uint32_t which = u8(&script) & 3
     if which == 3:
@@ -407,6 +440,7 @@ STATION[:] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56]
 cdef void begin() noexcept nogil:
     """The world as it was made."""
     global snapshots_left
+    watch(0)
     memcpy(card, &pristine, sizeof(Card))
     memset(card.fifo, 0, FIFO_SIZE)
     clock.timers = NULL
@@ -432,7 +466,7 @@ cdef int run_input(const uint8_t* data, size_t size) noexcept nogil:
 
 def make_world():
     """A card on a bus and a cable, its link up."""
-    global device, wire, clock, card
+    global device, wire, clock, card, recorder
     from e1000 import regs
     from e1000.bus import LocalBus
     cdef HostMemory memory = HostMemory(size=4096)
@@ -441,12 +475,14 @@ def make_world():
     clock = VirtualClock()
     wire = FuzzWire()
     wire.act = act
-    device = E1000Device(wire=wire, clock=clock)
+    recorder = Recorder(lambda events: None, clock=clock)
+    device = E1000Device(wire=wire, clock=clock, strict=True)
     world = LocalBus(device, memory=memory)
     card = device.card
     clock.advance(SECONDS)
     for i, name in enumerate(REGISTER_NAMES):
         REGISTERS[i] = getattr(regs, name)
+    watch(0)
     memcpy(&pristine, card, sizeof(Card))
     return world
 

@@ -9,6 +9,7 @@ from fastring.wire cimport Wire
 cdef class FuzzWire(Wire):
     cdef uint32_t places            # packets it takes before it is full
     cdef bint echo                  # what is sent comes back
+    cdef uint64_t echoed            # packets that did
     cdef uint32_t acts              # actions that happen inside of the next transmission
     cdef bint (*act)() noexcept nogil       # one of them; whether there may be another
     cdef uint64_t sent              # packets taken

@@ -214,6 +214,23 @@ SEEDS = {
     + do("SNAPSHOT")
     + SECOND
     + do("FORGE", 0),
+    "watched": do("WATCH", 3)
+    + RINGS
+    + frames(packet(IPV4, 60), packet(IPV4, 1514), packet(IPV4, 1600))
+    + send(legacy(60), data(100), legacy(20, 0x0A))
+    + segments(IPV4, 3000, 1000, 3)
+    + do("IO", 0x82, 0xFF, u32(0x10))
+    + do("CONFIG", 0x81, 4, 6)
+    + read("ICR")
+    + do("WATCH", 2)
+    + write("RDLEN", 77)
+    + write("TDT", 4000)
+    + write("RDBAL", 0x1008)
+    + do("EEPROM", 9, u32(0xC0000000))
+    + write("STATUS", 5)
+    + do("RESET", 0)
+    + frames(packet(IPV4, 60)),
+    "MDIO": do("MDIO", 0xA0, u32(0x30000000)) + do("MDIO", 0xE0, u32(0x00040000)) + do("MDIO", 0xA0, u32(0x10001200)),
     "resets": RINGS + frames(packet(IPV4, 60)) + do("RESET", 0) + do("RESET", 1) + do("RESET", 3) + RINGS + frames(packet(IPV4, 60)),
 }
 
