@@ -6,6 +6,7 @@ import pytest
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys
+sys.modules["typing_extensions"] = None     # the outer environment has it, for mypy; a user may not
 for name in ("fastring", "e1000", "softnet"):
     package = importlib.import_module(name)
     names = [name, *(module.name for module in pkgutil.walk_packages(package.__path__, name + "."))]
