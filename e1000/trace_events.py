@@ -19,7 +19,7 @@ Event = dict[str, Any]
 RECORD = Struct("<qQQQIHBB")  # device/recorder.pxd: time, address, value, extra, length, detail, kind, card
 CATEGORIES = ("mmio", "io", "config", "desc", "dma", "irq", "frame", "timer")
 RINGS = ("tx", "rx")
-TIMERS = ("link", "receive", "transmit", "throttle")
+TIMERS = ("link", "receive", "transmit", "throttle", "pause")
 
 _DEXT, _DTYP = 1 << 29, 15 << 20
 _Fields = tuple[int, int, int, int, int]  # address, value, extra, length, detail

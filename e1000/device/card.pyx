@@ -41,7 +41,7 @@ from e1000.strict import Breaches
 
 DEFAULT_MAC = "52:54:00:12:34:56"
 DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_control", "rx_runt", "rx_oversize", "rx_error", "rx_missed", "rx_dma", "tx_dma",
-              "tx_empty", "tx_oversize", "tx_no_cable", "tx_context")
+              "tx_empty", "tx_oversize", "tx_context")
 
 
 # Revision by PCI device id: the 82540EM, and the 82545EM, which differs in nothing that is modelled here.

@@ -13,6 +13,8 @@ cdef void flow_received(Card* card, bint pause, uint32_t quanta) noexcept nogil
 cdef void flow_settle(Card* card) noexcept nogil
 cdef void flow_send_by_software(Card* card) noexcept nogil
 cdef void flow_check(Card* card) noexcept nogil
+cdef void derive_flow(Card* card) noexcept nogil
+cdef bint flow_is_possible(Card* card) noexcept nogil
 cdef void flow_resume(Card* card, int64_t length) noexcept nogil
 cdef void flow_cancel(Card* card) noexcept nogil
 cdef void flow_reset(Card* card) noexcept nogil

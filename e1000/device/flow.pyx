@@ -11,6 +11,7 @@ from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.state cimport FLOW_RESUMED, FLOW_SENDS, HOLD_LINK, HOLD_PAUSE, Card, DeviceLock
 from e1000.device.statistics cimport stat_index
 from e1000.device.tx cimport transmit, tx_run
+from e1000.device.watch cimport TIMER_PAUSE, saw, saw_timer
 from e1000.regs cimport *
 from fastring.burst cimport Frame
 from fastring.clock cimport Clock
@@ -69,8 +70,10 @@ cdef inline uint32_t bit_time(Card* card) noexcept nogil:
 cdef void pause_over(void* context) noexcept nogil:
     cdef Card* card = <Card*>context
     cdef DeviceLock* lock = lock_card(card)
+    saw_timer(card, TIMER_PAUSE)
     let_go(card)
     go_on(card)
+    saw(card)
     unlock_card(lock)
 
 
@@ -91,13 +94,25 @@ cdef void go_on(Card* card) noexcept nogil:
 
 cdef void flow_check(Card* card) noexcept nogil:
     """Link or CTRL changed: a pause ends with the flow control that brought it."""
+    derive_flow(card)
+    if card.tx_hold & HOLD_PAUSE and not controls(card, CTRL_RFCE):
+        let_go(card)
+
+
+cdef void derive_flow(Card* card) noexcept nogil:
+    """Work out whether pause frames are sent: if not, the other end was told nothing."""
     if controls(card, CTRL_TFCE):
         card.flow |= FLOW_SENDS
     else:
         card.flow &= ~<uint32_t>FLOW_SENDS
         card.xoff_sent = False
-    if card.tx_hold & HOLD_PAUSE and not controls(card, CTRL_RFCE):
-        let_go(card)
+
+
+cdef bint flow_is_possible(Card* card) noexcept nogil:
+    """Of a card that comes out of a snapshot, what follows from others worked out: whether it can be paused as it says."""
+    cdef bint paused = card.tx_hold & HOLD_PAUSE != 0
+    return (0 <= card.xoff_sent <= 1 and card.flow & ~<uint32_t>(FLOW_SENDS | FLOW_RESUMED) == 0
+            and paused == (card.regs[STATUS >> 2] & STATUS_TXOFF != 0) and (not paused or controls(card, CTRL_RFCE)))
 
 
 cdef void flow_cancel(Card* card) noexcept nogil:

@@ -8,6 +8,8 @@ from fastring.burst cimport Frame
 cdef void link_restart(Card* card) noexcept nogil
 cdef void link_cancel(Card* card) noexcept nogil
 cdef void link_resume(Card* card, int64_t delay) noexcept nogil
+cdef void derive_link(Card* card) noexcept nogil
+cdef bint link_is_possible(const Card* card, bint cable, bint awaited) noexcept nogil
 cdef void update_status(Card* card) noexcept nogil
 cdef void update_path(Card* card) noexcept nogil
 cdef int link_receive(void* card, Frame* frames, int n, bint may_refuse) noexcept nogil

@@ -3,7 +3,7 @@
 from libc.limits cimport LLONG_MAX
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
-from e1000.device.flow cimport flow_check, flow_send_by_software
+from e1000.device.flow cimport derive_flow, flow_check, flow_send_by_software
 from e1000.device.interrupt cimport raise_cause
 from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.mdio cimport mdio_clock
@@ -74,18 +74,7 @@ cdef void update_status(Card* card) noexcept nogil:
 
     Speed and duplex are the PHY's unless CTRL forces them; without a link they are 1000 Mbit/s, full duplex, as after reset.
     """
-    cdef uint32_t ctrl = card.regs[CTRL >> 2]
-    cdef uint32_t* status = &card.regs[STATUS >> 2]
-    cdef uint32_t speed = card.phy.speed if card.phy.link else SPEED_1000
-    cdef bint full_duplex = card.phy.full_duplex or not card.phy.link
-    cdef bint up = card.phy.link and ctrl & CTRL_SLU != 0
-    cdef bint was_up = (status[0] & STATUS_LU) != 0
-    if ctrl & CTRL_FRCSPD:
-        speed = ctrl >> CTRL_SPEED_SHIFT & SPEED_MASK
-    if ctrl & CTRL_FRCDPLX:
-        full_duplex = (ctrl & CTRL_FD) != 0
-    status[0] &= ~<uint32_t>(STATUS_LU | STATUS_FD | SPEED_MASK << STATUS_SPEED_SHIFT)
-    status[0] |= speed << STATUS_SPEED_SHIFT | (STATUS_FD if full_duplex else 0) | (STATUS_LU if up else 0)
+    cdef bint was_up = (card.regs[STATUS >> 2] & STATUS_LU) != 0, up = derive_status(card)
     if up != was_up:
         raise_cause(card, ICR_LSC)
         if card.asleep:
@@ -93,22 +82,59 @@ cdef void update_status(Card* card) noexcept nogil:
     update_path(card)
 
 
+cdef bint derive_status(Card* card) noexcept nogil:
+    """Work STATUS out, and do nothing of what a change of it does. Returns whether the link is up."""
+    cdef uint32_t ctrl = card.regs[CTRL >> 2]
+    cdef uint32_t* status = &card.regs[STATUS >> 2]
+    cdef uint32_t speed = card.phy.speed if card.phy.link else SPEED_1000
+    cdef bint full_duplex = card.phy.full_duplex or not card.phy.link
+    cdef bint up = card.phy.link and ctrl & CTRL_SLU != 0
+    if ctrl & CTRL_FRCSPD:
+        speed = ctrl >> CTRL_SPEED_SHIFT & SPEED_MASK
+    if ctrl & CTRL_FRCDPLX:
+        full_duplex = (ctrl & CTRL_FD) != 0
+    status[0] &= ~<uint32_t>(STATUS_LU | STATUS_FD | SPEED_MASK << STATUS_SPEED_SHIFT)
+    status[0] |= speed << STATUS_SPEED_SHIFT | (STATUS_FD if full_duplex else 0) | (STATUS_LU if up else 0)
+    return up
+
+
 cdef void update_path(Card* card) noexcept nogil:
-    """Where frames go, as link, PHY and RCTL.LBM have it: without a link the transmitter waits, and nothing is received."""
-    cdef uint32_t mode = card.rctl & RCTL_LBM, held = card.tx_hold
-    cdef bint up = (card.regs[STATUS >> 2] & STATUS_LU) != 0
-    cdef bint mac_loops = mode == RCTL_LBM_MAC or mode == RCTL_LBM_PHY      # the latter needs no bit in the PHY, nor a link
-    card.loopback = mac_loops or up and phy_loops_back(&card.phy)
-    card.rx_gate = (0 if up else GATE_LINK) | (GATE_LOOPBACK if card.loopback else 0)
-    if card.asleep or not card.rctl & RCTL_EN:
-        card.rx_gate |= GATE_OFF
-    card.tx_hold = held & HOLD_PAUSE | (0 if up or card.loopback else HOLD_LINK)
+    """Where frames go changes, and with it flow control; a transmitter that waits for nothing any more goes on."""
+    cdef uint32_t held = card.tx_hold
+    derive_path(card)
     flow_check(card)
     if held and not card.tx_hold:
         card.tx_deferred = False
         flow_send_by_software(card)
         if not card.threaded:
             tx_run(card)
+
+
+cdef void derive_path(Card* card) noexcept nogil:
+    """Where frames go, as link, PHY and RCTL.LBM have it: without a link the transmitter waits, and nothing is received."""
+    cdef uint32_t mode = card.rctl & RCTL_LBM
+    cdef bint up = (card.regs[STATUS >> 2] & STATUS_LU) != 0
+    cdef bint mac_loops = mode == RCTL_LBM_MAC or mode == RCTL_LBM_PHY      # the latter needs no bit in the PHY, nor a link
+    card.loopback = mac_loops or up and phy_loops_back(&card.phy)
+    card.rx_gate = (0 if up else GATE_LINK) | (GATE_LOOPBACK if card.loopback else 0)
+    if card.asleep or not card.rctl & RCTL_EN:
+        card.rx_gate |= GATE_OFF
+    card.tx_hold = card.tx_hold & HOLD_PAUSE | (0 if up or card.loopback else HOLD_LINK)
+
+
+cdef void derive_link(Card* card) noexcept nogil:
+    """Of a card that comes out of a snapshot: what follows from PHY, CTRL, RCTL and power state, and nothing else changes."""
+    derive_status(card)
+    derive_path(card)
+    derive_flow(card)
+
+
+cdef bint link_is_possible(const Card* card, bint cable, bint awaited) noexcept nogil:
+    """Of a card that comes out of a snapshot: whether its PHY can have, or wait for, the link it says. STATUS has no other bits."""
+    cdef uint32_t other = STATUS_LU | STATUS_FD | STATUS_TXOFF | SPEED_MASK << STATUS_SPEED_SHIFT | SPEED_MASK << STATUS_ASDV_SHIFT
+    if card.regs[STATUS >> 2] & ~other or awaited and card.phy.link:
+        return False
+    return phy_link_delay(&card.phy, cable) >= 0 or not card.phy.link and not awaited
 
 
 cdef int link_receive(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil:

@@ -6,8 +6,10 @@ Nothing is re-entered: receiving starts no transmission, and what the host's mem
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
+from e1000.device.recorder cimport EVENT_ARRIVED, EVENT_SENT
 from e1000.device.rx cimport rx_receive
 from e1000.device.state cimport Card
+from e1000.device.watch cimport saw_frames
 from e1000.regs cimport MAX_FRAME
 from fastring.burst cimport FRAME_MORE, Frame
 
@@ -18,6 +20,7 @@ cdef int loop_back(Card* card, Frame* frames, int n) noexcept nogil:
     cdef Frame packet
     cdef uint32_t part
     cdef int i
+    saw_frames(card, EVENT_SENT, frames, n)
     packet.data = content
     packet.len = packet.flags = 0
     for i in range(n):
@@ -26,6 +29,7 @@ cdef int loop_back(Card* card, Frame* frames, int n) noexcept nogil:
         packet.len += part
         packet.flags |= frames[i].flags & ~FRAME_MORE
         if not frames[i].flags & FRAME_MORE:
+            saw_frames(card, EVENT_ARRIVED, &packet, 1)
             rx_receive(card, &packet, 1, False)
             packet.len = packet.flags = 0
     return n

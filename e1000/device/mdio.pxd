@@ -10,4 +10,5 @@ ctypedef struct Mdio:
     uint16_t data                   # shifted in or out
     bint output                     # what the PHY drives; high when it does not
 
+cdef bint mdio_is_possible(const Mdio* mdio) noexcept nogil
 cdef bint mdio_clock(Mdio* mdio, Phy* phy, bint bit) noexcept nogil

@@ -24,6 +24,11 @@ cdef inline bint addressed(Mdio* mdio, Opcode opcode) noexcept nogil:
     return mdio.command >> 10 == opcode and (mdio.command >> 5 & 31) == PHY_ADDRESS
 
 
+cdef bint mdio_is_possible(const Mdio* mdio) noexcept nogil:
+    """Whether the wires can be in this state: for those that come out of a snapshot."""
+    return mdio.edges < END and mdio.command >> (COMMAND - START) == 0 and 0 <= mdio.output <= 1
+
+
 cdef bint mdio_clock(Mdio* mdio, Phy* phy, bint bit) noexcept nogil:
     """One rising MDC with MDIO at `bit`; returns whether the link has to be made anew."""
     cdef bint restart = False

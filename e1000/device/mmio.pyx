@@ -384,10 +384,11 @@ cdef void derive(Card* card) noexcept nogil:
 
 
 cdef bint registers_are_possible(const Card* card) noexcept nogil:
-    """Whether no register that only stores, nor a ring's, has a bit that it cannot have."""
-    cdef uint32_t i
+    """Whether no register has a bit that it cannot have; PBA and STATUS, which follow from others, are looked at elsewhere."""
+    cdef uint32_t i, possible
     for i in range(REG_WORDS):
-        if KIND[i] == UNMAPPED and card.regs[i] or KIND[i] == STORED and MASK[i] and card.regs[i] & ~(MASK[i] | RESET[i]):
+        possible = MASK[i] | RESET[i] if KIND[i] == STORED or KIND[i] == SPECIAL else 0
+        if card.regs[i] & ~possible and i != PBA >> 2 and not (STICKY[i] and MASK[i] == 0):        # WUPM keeps a packet
             return False
     return not (card.rctl & ~MASK[RCTL >> 2] or card.tctl & ~MASK[TCTL >> 2] or card.icr & ~MASK[ICS >> 2] or card.ims & ~MASK[IMS >> 2]
                 or card.tdlen & ~MASK[TDLEN >> 2] or card.rdlen & ~MASK[RDLEN >> 2] or card.tdba & 15 or card.rdba & 15)

@@ -164,7 +164,7 @@ cdef void decode(Card* card) noexcept nogil:
 
 cdef void pci_derive(Card* card) noexcept nogil:
     """Work out what follows from configuration space, and do nothing of what a write to it does."""
-    card.iovas = reachable(card)
+    lead_memory(card, reachable(card))
     decode(card)
 
 

@@ -222,6 +222,23 @@ cdef void rx_configure(Card* card) noexcept nogil:
 
 cdef void resize_packet_buffer(Card* card, uint32_t value) noexcept nogil:
     """PBA: the FIFO gets RXA KiB, rounded down to its unit of eight and at most all there is; transmission the rest (§13.4.16)."""
+    card.regs[PBA >> 2] = split(value)
+    resize_fifo(card, receive_part(value))
+
+
+cdef bint packet_buffer_is_possible(const Card* card) noexcept nogil:
+    """Of a card that comes out of a snapshot: whether the FIFO has the size that PBA says."""
+    cdef uint32_t value = card.regs[PBA >> 2]
+    return value == split(value) and card.fifo_size == receive_part(value)
+
+
+cdef inline uint32_t split(uint32_t value) noexcept nogil:
+    """PBA as it reads: the receiver's KiB, and the transmitter's, which are what is left."""
     cdef uint32_t receive = value & PBA_SIZE, most = FIFO_SIZE // PBA_UNIT
-    card.regs[PBA >> 2] = receive | (most - receive if receive < most else 0) << 16
-    resize_fifo(card, (receive if receive < most else most) // 8 * 8 * PBA_UNIT)
+    return receive | (most - receive if receive < most else 0) << 16
+
+
+cdef inline uint32_t receive_part(uint32_t value) noexcept nogil:
+    """Bytes of the FIFO."""
+    cdef uint32_t receive = value & PBA_SIZE, most = FIFO_SIZE // PBA_UNIT
+    return (receive if receive < most else most) // 8 * 8 * PBA_UNIT

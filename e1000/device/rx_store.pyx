@@ -99,6 +99,7 @@ cdef inline bint is_null(const Desc* desc) noexcept nogil:
 cdef void skip_null(Card* card, Ring* ring) noexcept nogil:
     """Descriptors with the address 0 hold no data: they go back done and otherwise as they were (§3.2.5)."""
     while ring.available and is_null(&ring.desc[ring.head]):
+        saw_fetch(card, RING_RX, ring.head, &ring.desc[ring.head], 0)
         write_received(card, ring.desc, ring.count, ring.head, load_relaxed64(&ring.desc[ring.head].word) | RXD_STAT_DD)
         advance(ring)
 

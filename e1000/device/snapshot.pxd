@@ -32,6 +32,7 @@ cdef enum Refusal:                  # why a card cannot be restored, or saved
     BAD_EEPROM
     BAD_PHY
     BAD_PCI
+    BAD_LINK
     BAD_WRITE_BACK
     BAD_TIMES
     NO_CLOCK

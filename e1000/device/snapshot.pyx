@@ -10,17 +10,20 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from e1000.device.eeprom cimport eeprom_is_possible
-from e1000.device.flow cimport LONGEST_PAUSE, flow_cancel, flow_resume
+from e1000.device.flow cimport LONGEST_PAUSE, flow_cancel, flow_is_possible, flow_resume
 from e1000.device.interrupt cimport update_line
-from e1000.device.link cimport link_cancel, link_restart, link_resume
+from e1000.device.link cimport derive_link, link_cancel, link_is_possible, link_restart, link_resume
+from e1000.device.mdio cimport mdio_is_possible
 from e1000.device.mmio cimport derive, registers_are_possible
 from e1000.device.moderation cimport moderation_cancel, moderation_resume, times_to_waits, waits, waits_are_possible, waits_to_times
 from e1000.device.pci cimport pci_derive, pci_is_possible
 from e1000.device.phy cimport PHY_NEGOTIATION_TIME, phy_is_possible
+from e1000.device.rx cimport packet_buffer_is_possible
 from e1000.device.rx_fifo cimport fifo_is_possible
 from e1000.device.state cimport GENERAL_PROCESS, HOLD_PAUSE, NEVER, Card
 from e1000.device.threshold cimport kept_are_possible
 from e1000.device.tx cimport TX_PAUSE, tx_cancel, tx_resume
+from e1000.device.watch cimport saw_restore
 from fastring.clock cimport Clock, Timer
 from fastring.crc cimport crc32_update
 
@@ -49,6 +52,7 @@ REFUSED = (
     "its EEPROM is in no possible state",
     "its PHY is in no possible state",
     "its configuration space holds what it cannot",
+    "its link or its flow control is in no possible state",
     "it keeps descriptors back that it cannot",
     "its timers run for longer than they can",
     "a timer runs in it, and this card has no clock",
@@ -148,6 +152,7 @@ cdef Refusal load(Card* card, const uint8_t* content, uint64_t size, Card* scrat
     if (card.wire != NULL) != (snapshot.cable != 0):
         link_restart(card)              # plugged in, or pulled, since
     update_line(card)
+    saw_restore(card)
     return ACCEPTED
 
 
@@ -174,23 +179,29 @@ cdef Refusal check_card(const Card* card, Card* saved, const Snapshot* snapshot)
     if not registers_are_possible(saved):
         return BAD_REGISTERS
     if saved.tdh > 0xFFFF or saved.tdt > 0xFFFF or saved.rdh > 0xFFFF or saved.rdt > 0xFFFF or not (
-            0 <= saved.tx_owed <= 1 and 0 <= saved.rx_refused <= 1 and 0 <= saved.rx_checksums <= 1):
+            0 <= saved.tx_owed <= 1 and 0 <= saved.tx_deferred <= 1 and 0 <= saved.rx_refused <= 1 and 0 <= saved.rx_checksums <= 1):
         return BAD_RINGS
-    if not fifo_is_possible(saved, snapshot.fifo):
+    if not packet_buffer_is_possible(saved) or not fifo_is_possible(saved, snapshot.fifo):
         return BAD_FIFO
     if not eeprom_is_possible(&saved.eeprom):
         return BAD_EEPROM
-    if not phy_is_possible(&saved.phy) or saved.mdio.edges >= 32:
+    if not phy_is_possible(&saved.phy) or not mdio_is_possible(&saved.mdio):
         return BAD_PHY
     if not pci_is_possible(saved):
         return BAD_PCI
+    if snapshot.cable > 1 or not link_is_possible(saved, snapshot.cable, snapshot.link_wait != NEVER):
+        return BAD_LINK
     if card.clock == NULL and (snapshot.link_wait != NEVER or snapshot.tx_wait != NEVER or snapshot.pause_wait != NEVER or waits(saved)):
         return NO_CLOCK
     saved.clock = card.clock            # without one nothing is kept back
+    pci_derive(saved)
     derive(saved)
+    derive_link(saved)
     if not kept_are_possible(saved):
         return BAD_WRITE_BACK
-    if snapshot.cable > 1 or not waits_are_possible(saved) or not is_wait(snapshot.link_wait, PHY_NEGOTIATION_TIME) or not (
+    if not flow_is_possible(saved):
+        return BAD_LINK
+    if not waits_are_possible(saved) or not is_wait(snapshot.link_wait, PHY_NEGOTIATION_TIME) or not (
             is_wait(snapshot.tx_wait, TX_PAUSE) and is_wait(snapshot.pause_wait, <int64_t>1_000_000 * LONGEST_PAUSE)) or (
             snapshot.pause_wait != NEVER) != (saved.tx_hold & HOLD_PAUSE != 0):
         return BAD_TIMES

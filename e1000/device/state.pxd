@@ -29,7 +29,6 @@ cdef enum:                          # frames that reached the card and went nowh
     DROP_TX_DMA
     DROP_TX_EMPTY                   # a packet of no bytes
     DROP_TX_OVERSIZE                # longer than the packet buffer can ever send
-    DROP_TX_NO_CABLE                # sent with nothing plugged in
     DROP_TX_CONTEXT                 # a segmentation whose context makes no sense: no MSS, no header, or more header than data
     DROP_REASONS
 

@@ -56,6 +56,7 @@ ctypedef struct Packet:             # a packet for transmission, as far as its d
 
 cdef class Strict:
     cdef object breaches            # a strict.Breaches
+    cdef bint silent
     cdef bint writing               # the access that is looked at
     cdef uint32_t offset, value
     cdef bint eerd_asked, mdic_asked, granted
@@ -64,6 +65,7 @@ cdef class Strict:
     cdef bint context               # one for segmentation was given
     cdef uint32_t mss, header, payload
     cdef void reset(self) noexcept nogil
+    cdef void look_back(self, Card* card) noexcept nogil
     cdef void check_size(self, Card* card, uint32_t space, bint write, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil
     cdef void check_read(self, Card* card, uint32_t offset, uint32_t value) noexcept nogil
     cdef void check_write(self, Card* card, uint32_t offset, uint32_t value) noexcept nogil

@@ -92,6 +92,8 @@ cdef class Strict:
         self.breaches = breaches
 
     cdef void breach(self, Card* card, uint32_t rule, uint64_t a, uint64_t b) noexcept nogil:
+        if self.silent:
+            return
         with gil:
             try:
                 now = (<Clock>card.clock).now() if card.clock != NULL else time.monotonic_ns()
@@ -104,6 +106,18 @@ cdef class Strict:
         self.eerd_asked = self.mdic_asked = self.granted = self.context = False
         self.low_half = 0
         memset(&self.packet, 0, sizeof(Packet))
+
+    cdef void look_back(self, Card* card) noexcept nogil:
+        """The card is a restored one: know what had been seen of it, and report none of that."""
+        cdef uint32_t count = ring_count(card.tdlen)
+        self.reset()
+        self.granted = (card.eeprom.eecd & EECD_GNT) != 0
+        self.silent = True
+        if card.tx_context[1].word:
+            self.look_at_context(card, 0, card.tx_context[1].address, card.tx_context[1].word)
+        if card.tctl & RCTL_EN and card.tdh < count and card.tdt < count:
+            self.transmit_given(card, card.tdh, card.tdt)
+        self.silent = False
 
     # --- accesses ---
 

@@ -19,13 +19,13 @@ from e1000.device.loopback cimport loop_back
 from e1000.device.pci cimport received_master_abort
 from e1000.device.recorder cimport EVENT_SENT
 from e1000.device.segment cimport send_segments
-from e1000.device.state cimport NEVER, Card, DeviceLock, DROP_TX_NO_CABLE, ring_count
+from e1000.device.state cimport NEVER, Card, DeviceLock, ring_count
 from e1000.device.statistics cimport count_deferral, count_sent, count_sent_kind
 from e1000.device.watch cimport saw_frames
 from e1000.device.writeback cimport move_head, report
 from e1000.regs cimport BPTC, CRC_LENGTH, MAX_FRAME, MPTC, TCTL_EN
 from fastring.atomic cimport load_acquire32, load_relaxed64
-from fastring.burst cimport FRAME_MORE, Frame, packets_in
+from fastring.burst cimport FRAME_MORE, Frame
 from fastring.clock cimport Clock
 from fastring.memory cimport Region, hinted_region, translate, within
 from fastring.wire cimport Wire
@@ -183,7 +183,7 @@ cdef uint32_t multicast_kind(const Frame* frame) noexcept nogil:
 
 
 cdef int transmit(Card* card, Frame* frames, uint32_t n) noexcept nogil:
-    """Hand Frames to the wire; returns how many it took. Without one they leave and nobody hears them.
+    """Hand Frames to the wire; returns how many it took. There is one: without a cable there is no link but one that loops back.
 
     RING_GONE: a wire in Python reset the card, moved its ring or took its memory away, and neither may be touched any more.
     """
@@ -191,9 +191,6 @@ cdef int transmit(Card* card, Frame* frames, uint32_t n) noexcept nogil:
     cdef int taken
     if card.loopback:
         return loop_back(card, frames, n)
-    if card.wire == NULL:
-        card.drops[DROP_TX_NO_CABLE] += packets_in(frames, n)
-        return n
     taken = (<Wire>card.wire).transmit(frames, n)
     saw_frames(card, EVENT_SENT, frames, taken)
     return taken if card.generation == generation else RING_GONE

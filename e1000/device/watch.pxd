@@ -21,6 +21,7 @@ cdef enum TimerName:
     TIMER_RECEIVE                   # RDTR or RADV
     TIMER_TRANSMIT                  # TIDV or TADV
     TIMER_THROTTLE                  # ITR
+    TIMER_PAUSE                     # the end of a pause that the other end asked for
 
 ctypedef struct Watch:              # pointers are NULL when that is off, and all held by the E1000Device
     void* handlers                  # a Handlers: Python in place of registers
@@ -46,6 +47,7 @@ cdef void record_frames(Card* card, uint32_t kind, const Frame* frames, int n) n
 cdef void record_refusal(Card* card, const Frame* frames, int n) noexcept nogil
 cdef void record_timer(Card* card, uint32_t name) noexcept nogil
 cdef void notice(Card* card) noexcept nogil
+cdef void notice_restore(Card* card) noexcept nogil
 cdef void start_recording(Card* card, Watch* watch, void* recorder, uint8_t number) noexcept nogil
 cdef void stop_recording(Card* card, Watch* watch) noexcept nogil
 
@@ -87,6 +89,12 @@ cdef inline void saw_timer(Card* card, TimerName name) noexcept nogil:
     """A timer of the card's fires."""
     if card.watch != NULL:
         record_timer(card, name)
+
+
+cdef inline void saw_restore(Card* card) noexcept nogil:
+    """It is another card now: nothing that differs from before has happened to it."""
+    if card.watch != NULL:
+        notice_restore(card)
 
 
 cdef inline void saw(Card* card) noexcept nogil:

@@ -182,6 +182,14 @@ cdef void notice(Card* card) noexcept nogil:
         record(card, &event)
 
 
+cdef void notice_restore(Card* card) noexcept nogil:
+    cdef Watch* watch = <Watch*>card.watch
+    memcpy(watch.drops, card.drops, sizeof(watch.drops))
+    if watch.strict != NULL:
+        (<Strict>watch.strict).look_back(card)
+    notice(card)
+
+
 cdef void tapped(void* context, uint64_t iova, uint64_t length, bint write, bint reached) noexcept nogil:
     """The tap: DMA as events. A ring's address is worked out as a whole; what is read and written of it is told by descriptor."""
     cdef Card* card = <Card*>context

@@ -103,6 +103,23 @@ def test_a_lossless_wire_waits_for_descriptors_and_loses_nothing(cable):
     assert far.counts("MPC", "RNBC", "GPRC") == (0, 0, 50)
 
 
+def test_a_lossless_wire_waits_behind_what_is_in_the_fifo(cable):
+    """A frame looped back, which no wire can hold up, waits for more descriptors than the wire's next one needs."""
+    near, far = cable(count=8, give=0, buffer=256, rctl=BASE | B256)
+    far.tx_ring()
+    far.write(regs.RCTL, far.read(regs.RCTL) | regs.RCTL_LBM_MAC)
+    far.post_packets(packet(1000, seed=1))
+    far.write(regs.RCTL, far.read(regs.RCTL) & ~regs.RCTL_LBM)
+    far.give(2)
+    near.post_packets(packet(60))
+    assert near.read(regs.TDH) == 0
+    assert far.take() == []
+    far.give(3)
+    assert near.read(regs.TDH) == 1
+    assert far.take() == [packet(1000, seed=1), packet(60)]
+    assert not drops(far)
+
+
 def test_a_lossless_wire_waits_until_a_whole_chain_has_room(cable):
     near, far = cable(count=8, give=3, buffer=256, rctl=BASE | B256)
     near.post_packets(packet(1000), packet(60))

@@ -3,6 +3,8 @@
 import re
 import struct
 import zlib
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from e1000 import regs
 from e1000.bus import HostMemory, LocalBus
 from e1000.device import E1000Device
+from e1000.trace import Trace
 from fastring.burst import Burst
 from fastring.clock import VirtualClock
 from fastring.wire import pair
@@ -331,6 +334,112 @@ def test_a_forged_snapshot_is_refused_or_makes_a_card_that_works_after_a_reset(c
     card.write(regs.CTRL, regs.CTRL_RST)
     fresh = E1000Device(eeprom=card.eeprom)
     assert {n: v for n, v in card.dump().items() if n != "STATUS"} == {n: v for n, v in fresh.dump().items() if n != "STATUS"}
+
+
+PAUSE = bytes.fromhex("0180C2000001") + bytes(6) + bytes.fromhex("880800011000") + bytes(42)
+
+
+FIFO = 56  # where it lies in a snapshot, behind a header
+
+
+def states():
+    """Snapshots of one card whose path, pause and PHY wires are as they can be; its registers are last."""
+    world = World()
+    card, snapshots = world.device, []
+
+    def save(*steps):
+        for step in steps:
+            world.play(step)
+        snapshots.append(card.snapshot())
+
+    save()  # about to have a link
+    save(("write", regs.CTRL, regs.CTRL_SLU | regs.CTRL_FD), ("time", 2 * 10**9))
+    save(("rings", 0x8000, 8))
+    save(("write", regs.CTRL, regs.CTRL_SLU | regs.CTRL_FD | 3 << 27), ("write", regs.FCT, 0x8808))
+    save(("write", regs.FCAL, 0x00C28001), ("write", regs.FCAH, 0x0100), ("write", regs.FCRTL, 8))
+    world.wire.inject(Burst.from_packets([PAUSE]))
+    save(("send", [(legacy, 0, 100)]))
+    save(("write", regs.FCRTH, 0x10), ("receive", [(1000, STATION)] * 40))
+    save(("time", 10**9), ("write", regs.RCTL, 0x8000 | regs.RCTL_EN | regs.RCTL_LBM_MAC))
+    save(("config", 0xE0, 3, 1))
+    card.close()
+    save(("config", 0xE0, 0, 1), ("write", regs.RCTL, 0))
+    world.close()
+    return snapshots
+
+
+def test_a_word_from_another_state_is_refused_or_worked_out_or_the_cards_own():
+    snapshots, words, outcomes = states(), set(), Counter()
+    for a, b in pairwise(snapshots):
+        words |= {at for at in (*range(32, FIFO, 4), *range(FIFO + 0x10000, len(a), 4)) if a[at : at + 4] != b[at : at + 4]}
+    for base in snapshots[1::3]:
+        for at in words:
+            for word in {s[at : at + 4] for s in snapshots} | {b"\xff" * 4, b"\x40\0\0\0"}:
+                if base[at : at + 4] != word:
+                    outcomes[play_forged(base[:at] + word + base[at + 4 :], base)] += 1
+    assert min(outcomes[kind] for kind in ("refused", "worked out", "its own")) > 10, outcomes
+
+
+def play_forged(content, base):
+    """Restore it on cards with and without a cable, and use what became of it: whatever it is, it goes on and can be saved."""
+    out = "refused"
+    for plugged in (True, False):
+        world = World(plugged=plugged)
+        try:
+            world.device.restore(sealed(content))
+        except ValueError:
+            world.close()
+            continue
+        after = world.device.snapshot()
+        out = "worked out" if after == base or out == "worked out" else "its own"
+        world.device.restore(after)
+        world.send([(legacy, 0, 100)])
+        if plugged:
+            world.play(("receive", [(100, STATION)]))
+        world.clock.advance(10**10)
+        world.device.restore(world.device.snapshot())
+        world.close()
+    return out
+
+
+# --- while somebody looks ---
+
+
+def test_a_trace_goes_on_over_a_restore_and_tells_no_drop_of_the_other_card(undo):
+    first, second = BareCard(undo), BareCard(undo)
+    first.receive(*[packet(60)] * 5)  # the receiver is off
+    first.tx_ring()
+    second.memory.addresses.write(second.memory.iova, first.memory.addresses.read(first.memory.iova, 1 << 16))
+    with Trace(second.device) as trace:
+        second.device.restore(first.device.snapshot())
+        second.write(regs.TDT, 0)
+        second.tx_ring()
+        second.post_packets(packet(60))
+        second.receive(packet(60))
+    told = [event["event"] for event in trace.events]
+    assert [e["count"] for e in trace.events if e["event"] == "dropped"] == [1]
+    assert [told.count(name) for name in ("fetch", "read", "write-back", "sent", "arrived")] == [1, 1, 1, 1, 1]
+    assert next(e for e in trace.events if e["event"] == "read")["cat"] == "dma"
+
+
+def test_strict_mode_knows_after_a_restore_what_the_other_card_was_given(undo):
+    first, second = BareCard(undo), BareCard(undo)
+    strict = undo.enter_context(E1000Device(wire=RecordingWire(), strict=True))
+    undo.enter_context(LocalBus(strict, memory=first.memory))
+    first.tx_ring()
+    content = packet(54 + 300)
+    tse = 1 << 26
+    first.post(context(cmd=tse | 1 << 24, payload=300, ip=(14, 24, 33), transport=(34, 50, 0), header=54, mss=100))
+    buffer = first.alloc(content)
+    first.post(data(buffer, 100, cmd=tse))
+    strict.write(regs.EERD, 1)
+    strict.breaches.clear()
+    strict.restore(first.device.snapshot())
+    first.put(data(buffer + 100, len(content) - 100, cmd=tse | 0x0B000000))
+    strict.write(regs.TDT, first.tx_tail)
+    strict.write(regs.EERD, 1)
+    assert [str(breach) for breach in strict.breaches] == []
+    assert second.peek(regs.TDH) == 0
 
 
 def test_every_pointer_of_a_card_is_left_out_of_its_snapshots():

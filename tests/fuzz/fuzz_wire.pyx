@@ -101,3 +101,4 @@ cdef void check_card(const Card* card) noexcept nogil:
     check(card.fifo_read < FIFO_SIZE, "FIFO read out of range")
     check(card.ra_count <= RAR_ENTRIES, "too many station addresses")
     check(not card.tx_running, "the transmit engine never ended")
+    check(card.wire != NULL or card.loopback or card.tx_hold & HOLD_LINK, "a transmitter that goes on without a cable")
