@@ -53,6 +53,7 @@ cdef void tx_room(void* card) noexcept nogil:
     """The wire's room_handler."""
     if not (<Card*>card).threaded:
         tx_run(<Card*>card)
+        saw(<Card*>card)
 
 
 cdef int receive(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil:

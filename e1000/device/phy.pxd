@@ -24,7 +24,7 @@ cdef void phy_reset(Phy* phy) noexcept nogil
 cdef uint16_t phy_read(Phy* phy, uint32_t register) noexcept nogil
 cdef bint phy_write(Phy* phy, uint32_t register, uint16_t value) noexcept nogil
 cdef void phy_drop_link(Phy* phy) noexcept nogil
-cdef int64_t phy_link_delay(Phy* phy, bint cable) noexcept nogil
+cdef int64_t phy_link_delay(const Phy* phy, bint cable) noexcept nogil
 cdef void phy_make_link(Phy* phy) noexcept nogil
 cdef bint phy_loops_back(Phy* phy) noexcept nogil
 cdef bint phy_interrupts(Phy* phy) noexcept nogil

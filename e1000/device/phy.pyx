@@ -144,7 +144,7 @@ cdef void phy_drop_link(Phy* phy) noexcept nogil:
     phy.link_failed = True
 
 
-cdef int64_t phy_link_delay(Phy* phy, bint cable) noexcept nogil:
+cdef int64_t phy_link_delay(const Phy* phy, bint cable) noexcept nogil:
     """ns until phy_make_link may be called, or -1 if there can be no link as things are."""
     cdef uint16_t control = phy.regs[BMCR]
     if control & POWER_DOWN:

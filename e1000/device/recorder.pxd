@@ -44,9 +44,10 @@ cdef extern from *:
         uint8_t kind, card
 
 cdef class Recorder:
-    cdef Event* events              # [capacity]: those since the last flush
-    cdef Event* spare               # swapped with them by a flush
-    cdef uint32_t capacity, count
+    cdef Event* events              # [room]: those since the last flush
+    cdef Event* spare               # [spare_room]: swapped with them by a flush
+    cdef uint32_t capacity, count, room, spare_room
+    cdef uint32_t most              # that the buffer may grow to while an engine runs
     cdef uint32_t held              # a spin lock over count and events: cards on several threads push
     cdef uint64_t _recorded, _lost
     cdef Clock clock                # None: CLOCK_MONOTONIC
@@ -55,5 +56,5 @@ cdef class Recorder:
     cdef void acquire(self) noexcept nogil
     cdef void push(self, Event* event) noexcept nogil
     cdef bint put(self, const Event* event) noexcept nogil
-    cdef void flush_and_put(self, const Event* event) noexcept nogil
+    cdef void deliver(self) noexcept nogil
     cdef bytes take(self)

@@ -1,17 +1,21 @@
-"""Recorder: a bounded buffer of events; whoever finds it full hands it to a sink in Python, and goes on.
+"""Recorder: a bounded buffer of events; whoever finds it full, when an access ends, hands it to a sink in Python.
 
-So nothing is lost as long as the sink takes it, and what is lost is counted. Engines push without the GIL, from any thread.
+So nothing is lost as long as the sink takes it, and what is lost is counted. Engines push without the GIL, from any thread, and call
+nobody: the sink may do anything to the card, and an engine has pointers in its hands. For what they push meanwhile the buffer grows.
 """
 
 import threading
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_SetInterrupt
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 
 from fastring.atomic cimport cpu_relax, exchange32, store_release32
 from fastring.clock cimport MonotonicClock
+
+cdef enum:
+    GROWTH = 1 << 20                # events that the buffer may have besides its capacity: more than a turn of the longest rings makes
 
 
 cdef class Recorder:
@@ -24,7 +28,8 @@ cdef class Recorder:
         self.spare = <Event*>calloc(capacity, sizeof(Event))
         if self.events == NULL or self.spare == NULL:
             raise MemoryError()
-        self.capacity = capacity
+        self.capacity = self.room = self.spare_room = capacity
+        self.most = capacity + GROWTH
         self.clock = MonotonicClock() if clock is None else clock
         self.sink = sink
         self.lock = threading.RLock()
@@ -37,12 +42,19 @@ cdef class Recorder:
     cdef void push(self, Event* event) noexcept nogil:
         event.time = self.clock.now()
         if not self.put(event):
-            self.flush_and_put(event)       # takes the GIL: never while the lock is held
+            self._lost += 1
 
     cdef bint put(self, const Event* event) noexcept nogil:
         """Whether there was room."""
+        cdef Event* grown
+        cdef bint room
         self.acquire()
-        cdef bint room = self.count < self.capacity
+        if self.count == self.room and self.room < self.most:
+            grown = <Event*>realloc(self.events, 2 * <size_t>self.room * sizeof(Event))
+            if grown != NULL:
+                self.events = grown
+                self.room *= 2
+        room = self.count < self.room and self.count < self.most
         if room:
             self.events[self.count] = event[0]
             self.count += 1
@@ -54,7 +66,10 @@ cdef class Recorder:
         while exchange32(&self.held, 1):
             cpu_relax()
 
-    cdef void flush_and_put(self, const Event* event) noexcept nogil:
+    cdef void deliver(self) noexcept nogil:
+        """Hand them over if they are enough. No engine may be in the middle of something; the caller has no lock of the recorder's."""
+        if self.count < self.capacity:
+            return
         with gil:
             kept = self                     # the sink may end the recording, and nobody else hold the recorder
             try:
@@ -63,8 +78,6 @@ cdef class Recorder:
                 PyErr_SetInterrupt()        # an engine cannot raise it: let whoever runs Python next do so
             except BaseException:
                 pass                        # kept in `error`
-            if not self.put(event):
-                self._lost += 1
             del kept
 
     cdef bytes take(self):
@@ -74,6 +87,7 @@ cdef class Recorder:
         self.acquire()
         full, count = self.events, self.count
         self.events, self.spare = self.spare, full
+        self.room, self.spare_room = self.spare_room, self.room
         self.count = 0
         store_release32(&self.held, 0)
         cdef bytes records = PyBytes_FromStringAndSize(NULL, count * sizeof(Event))
@@ -87,15 +101,17 @@ cdef class Recorder:
                 return                      # the sink touched a card; or it failed
             self.flushing = True
             try:
-                while records := self.take():
-                    try:
+                records = self.take()       # once: a sink that uses the card makes more of them each time
+                try:
+                    if records:
                         self.sink(records)
-                    except BaseException as error:
-                        self._recorded -= len(records) // sizeof(Event)
-                        self._lost += len(records) // sizeof(Event)
-                        if not isinstance(error, KeyboardInterrupt):
-                            self.error = error
-                        raise
+                except BaseException as error:
+                    self._recorded -= len(records) // sizeof(Event)
+                    self._lost += len(records) // sizeof(Event)
+                    if not isinstance(error, KeyboardInterrupt):
+                        self.error = error
+                        self.most = self.capacity
+                    raise
             finally:
                 self.flushing = False
 

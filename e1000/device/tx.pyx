@@ -21,7 +21,7 @@ from e1000.device.recorder cimport EVENT_SENT
 from e1000.device.segment cimport send_segments
 from e1000.device.state cimport NEVER, Card, DeviceLock, ring_count
 from e1000.device.statistics cimport count_deferral, count_sent, count_sent_kind
-from e1000.device.watch cimport saw_frames
+from e1000.device.watch cimport saw, saw_frames
 from e1000.device.writeback cimport move_head, report
 from e1000.regs cimport BPTC, CRC_LENGTH, MAX_FRAME, MPTC, TCTL_EN
 from fastring.atomic cimport load_acquire32, load_relaxed64
@@ -65,6 +65,7 @@ cdef void tx_timer(void* card) noexcept nogil:
     cdef DeviceLock* lock = lock_card(<Card*>card)
     if (<Card*>card).tx_owed:
         tx_run(<Card*>card)
+    saw(<Card*>card)
     unlock_card(lock)
 
 

@@ -46,7 +46,7 @@ cdef void record_descriptor(Card* card, uint32_t kind, uint32_t which, uint32_t 
 cdef void record_frames(Card* card, uint32_t kind, const Frame* frames, int n) noexcept nogil
 cdef void record_refusal(Card* card, const Frame* frames, int n) noexcept nogil
 cdef void record_timer(Card* card, uint32_t name) noexcept nogil
-cdef void notice(Card* card) noexcept nogil
+cdef void settle(Card* card) noexcept nogil
 cdef void notice_restore(Card* card) noexcept nogil
 cdef void start_recording(Card* card, Watch* watch, void* recorder, uint8_t number) noexcept nogil
 cdef void stop_recording(Card* card, Watch* watch) noexcept nogil
@@ -98,9 +98,9 @@ cdef inline void saw_restore(Card* card) noexcept nogil:
 
 
 cdef inline void saw(Card* card) noexcept nogil:
-    """Something may have happened that can be noticed."""
+    """An engine is done: something may have happened that can be noticed, and what was recorded goes to its sink."""
     if card.watch != NULL:
-        notice(card)
+        settle(card)
 
 
 cdef inline IovaMap* memory_of(Card* card) noexcept nogil:

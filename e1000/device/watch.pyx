@@ -29,7 +29,7 @@ cdef uint32_t watched_read(Card* card, uint32_t offset) noexcept nogil:
         (<Strict>watch.strict).check_read(card, offset, value)
     if whole:
         record_access(card, EVENT_READ, SPACE_MMIO, offset, value, 4)
-        notice(card)
+        settle(card)
     return value
 
 
@@ -45,7 +45,7 @@ cdef void watched_write(Card* card, uint32_t offset, uint32_t value) noexcept no
     if watch.handlers == NULL or not (<Handlers>watch.handlers).write(offset, value):
         register_write(card, offset, value)
     if whole:
-        notice(card)
+        settle(card)
 
 
 cdef void begin_access(Card* card) noexcept nogil:
@@ -63,7 +63,7 @@ cdef void begin_write(Card* card, Space space, uint32_t offset, uint32_t value, 
 cdef void end_access(Card* card) noexcept nogil:
     if card.watch != NULL:
         (<Watch*>card.watch).narrow = False
-        notice(card)
+        settle(card)
 
 
 cdef void end_read(Card* card, Space space, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil:
@@ -182,12 +182,20 @@ cdef void notice(Card* card) noexcept nogil:
         record(card, &event)
 
 
+cdef void settle(Card* card) noexcept nogil:
+    """What was under way is over, and nobody has a pointer to anything: the recorder's sink may be called, which may do anything."""
+    cdef Watch* watch = <Watch*>card.watch
+    notice(card)
+    if watch != NULL and watch.recorder != NULL:
+        (<Recorder>watch.recorder).deliver()
+
+
 cdef void notice_restore(Card* card) noexcept nogil:
     cdef Watch* watch = <Watch*>card.watch
     memcpy(watch.drops, card.drops, sizeof(watch.drops))
     if watch.strict != NULL:
         (<Strict>watch.strict).look_back(card)
-    notice(card)
+    settle(card)
 
 
 cdef void tapped(void* context, uint64_t iova, uint64_t length, bint write, bint reached) noexcept nogil:

@@ -5,7 +5,7 @@ import json
 import struct
 
 import pytest
-from cards import BROADCAST, DEXT, EOP, IFCS, MAC, RS, BareCard, RecordingWire, context, data, packet
+from cards import BROADCAST, DEXT, EOP, IFCS, MAC, RS, BareCard, RecordingWire, context, data, legacy, packet
 
 from e1000 import regs
 from e1000.bus import HostMemory, LocalBus
@@ -385,3 +385,94 @@ def test_a_packet_cut_into_segments_is_read_and_sent_piece_by_piece(card, trace)
     assert [event for event in events if event[0] == "sent"] == [("sent", None, 1054)] * 2
     assert {event[1] for event in events if event[0] == "fetch"} == {0, 1}
     assert [event[1] for event in events if event[0] == "write-back"] == [1]
+
+
+def test_the_end_of_a_pause_is_a_timer_of_its_own(undo):
+    clock = VirtualClock()
+    card = BareCard(undo, clock=clock)
+    clock.advance(2 * 10**9)
+    card.write(regs.CTRL, card.read(regs.CTRL) | regs.CTRL_RFCE)
+    for register, value in ((regs.FCT, 0x8808), (regs.FCAH, 0x0100), (regs.FCAL, 0x00C28001)):
+        card.write(register, value)
+    card.rx_ring()
+    card.tx_ring()
+    with Trace(card.device) as trace:
+        card.receive((bytes.fromhex("0180C2000001") + bytes(6) + bytes.fromhex("880800010001")).ljust(60, b"\0"))
+        card.post_packets(packet(60))
+        clock.advance(512)
+    names = [event.get("timer") or event["event"] for event in trace.events]
+    assert names.index("pause") < names.index("sent")
+
+
+def test_what_is_looped_back_is_told_as_sent_and_arrived(card, trace):
+    card.rx_ring(rctl=regs.RCTL_SECRC | regs.RCTL_LBM_MAC)
+    card.tx_ring()
+    card.post_packets(packet(60), packet(61))
+    assert [pair for pair in told(trace, "event", "length") if pair[0] in ("sent", "arrived")] == [
+        ("sent", 60),
+        ("sent", 61),
+        ("arrived", 60),
+        ("arrived", 61),
+    ]
+
+
+def test_null_descriptors_of_the_receiver_are_fetched_and_written_back(card, trace):
+    card.rx_ring(8, give=0)
+    card.addresses.write(card.rx_base, bytes(16))
+    card.write(regs.RDT, 3)
+    card.receive(packet(60))
+    assert [e for e in told(trace, "event", "index", "address") if e[0] in ("fetch", "write-back")] == [
+        ("fetch", 0, "0x0"),
+        ("write-back", 0, "0x0"),
+        ("fetch", 1, hex(card.rx_buffers[1])),
+        ("write-back", 1, hex(card.rx_buffers[1])),
+    ]
+
+
+USES = {
+    "reset": lambda card: card.write(regs.CTRL, regs.CTRL_RST),
+    "sleep": lambda card: (card.device.config_write(0xE0, 3, 2), card.device.config_write(0xE0, 0, 2)),
+    "shrink": lambda card: card.write(regs.PBA, 8),
+    "restore": lambda card: card.device.restore(card.device.snapshot()),
+    "move": lambda card: (card.write(regs.RDLEN, 128), card.write(regs.TDBAL, 0)),
+    "unplug": lambda card: card.device.close(),
+    "pull": lambda card: (card.bus.close(), card.memory.close()),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("calls", [1, 2, 3, 5])
+def test_a_sink_may_do_anything_to_the_card(undo, use, calls):
+    card = BareCard(undo)
+    left = [calls]
+
+    def sink(records):
+        left[0] -= 1
+        if left[0] == 0:
+            USES[use](card)
+
+    card.rx_ring(16, give=0)
+    card.receive(*(packet(300, seed=i) for i in range(5)))
+    card.tx_ring()
+    buffers = [card.alloc(200) for _ in range(8)]
+    given = card.put(*(legacy(buffer, 200) for buffer in buffers))
+    recorder = Recorder(sink, capacity=1)
+    card.device.record(recorder)
+    card.write(regs.RDT, 15)
+    if card.device.wire is not None:
+        card.receive(packet(4000), packet(200))
+    card.write(regs.TDT, len(given))
+    while left[0] > 0:
+        card.read(regs.STATUS)
+    card.device.record(None)
+    assert recorder.error is None
+    assert recorder.lost == 0
+
+
+def test_a_sink_that_uses_the_card_each_time_ends(card):
+    recorder = Recorder(lambda records: card.read(regs.STATUS), capacity=1)
+    card.device.record(recorder)
+    for _ in range(10):
+        card.read(regs.CTRL)
+    card.device.record(None)
+    assert recorder.lost == 0
