@@ -20,6 +20,7 @@ cdef enum:
     LENGTH = MIN_FRAME - CRC_LENGTH     # of a pause frame
     QUANTUM = 512                       # bit times
     THRESHOLD = 0xFFF8                  # of FCRTL and FCRTH
+    DEEPEST = 4                         # of flow_settle in itself
 
 
 cdef inline bint controls(Card* card, uint32_t direction) noexcept nogil:
@@ -130,11 +131,18 @@ cdef void flow_reset(Card* card) noexcept nogil:
 # --- pause frames that are sent ---
 
 cdef void flow_settle(Card* card) noexcept nogil:
-    """Do what receiving frames, or giving them to the host, has led to: the last thing the engine does, since the wire may answer."""
+    """Do what receiving frames, or giving them to the host, has led to: the last thing the engine does, since the wire may answer.
+
+    An answer that fills the FIFO is answered in turn. A pause frame may be one itself, by loopback or PMCF, and so there is an end to it.
+    """
+    if card.settling == DEEPEST:
+        return                          # looked at again with the next frame or descriptor
+    card.settling += 1
     if card.flow & FLOW_RESUMED:
         go_on(card)
     if card.flow & FLOW_SENDS:
         watch_fifo(card)
+    card.settling -= 1
 
 
 cdef void watch_fifo(Card* card) noexcept nogil:

@@ -68,7 +68,7 @@ cdef void keep_process(Card* to, const Card* source) noexcept nogil:
     to.pci.msi_hint = source.pci.msi_hint
     to.tx_running, to.tx_again = source.tx_running, source.tx_again
     to.tx_stage, to.fifo = source.tx_stage, source.fifo
-    to.tx_budget = source.tx_budget
+    to.tx_budget, to.settling = source.tx_budget, source.settling
     to.wire, to.irq, to.clock, to.watch = source.wire, source.irq, source.clock, source.watch
     to.threaded, to.lock = source.threaded, source.lock
     to.generation = source.generation

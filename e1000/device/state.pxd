@@ -124,6 +124,7 @@ ctypedef struct Card:
     uint32_t rx_general             # GENERAL_*: 0 as long as the plain path will do
     uint32_t rx_gate                # GATE_*
     uint32_t flow                   # FLOW_*
+    uint32_t settling               # flow_settle runs so many times in itself
     bint xoff_sent                  # the other end was told to pause, and not yet to go on
     bint rx_refused                 # a lossless wire waits for room
     bint rx_checksums               # RXCSUM was written since the reset: somebody looks

@@ -1,12 +1,13 @@
 """Flow control: pause frames that arrive hold the transmitter, and a filling FIFO sends them."""
 
 import pytest
-from cards import BROADCAST, STATION, BareCard, RecordingWire, packet
+from cards import BROADCAST, STATION, BareCard, RecordingWire, context, packet, pieces
 from mdio import BMCR, FULL_DUPLEX, LOOPBACK, SECOND, SPEED_HIGH, SPEED_LOW, Mdio
 
 from e1000 import regs
 from e1000.bus import HostMemory
 from e1000.device import DeviceThread
+from fastring.burst import Burst
 from fastring.clock import VirtualClock
 from fastring.wire import pair
 
@@ -73,6 +74,37 @@ def test_xon_ends_the_pause(timed):
     assert timed.wire.sent == [packet(60)]
     assert timed.clock.next_deadline is None
     assert timed.counts("XOFFRXC", "XONRXC") == (1, 1)
+
+
+@pytest.mark.parametrize("end", ["XON", "time"])
+def test_a_segmentation_that_a_pause_stops_midway_goes_on_with_its_next_segment(undo, end):
+    class Pausing(RecordingWire):
+        def transmit_burst(self, burst):
+            super().transmit_burst(burst)
+            if len(self.sent) == 64:                # what one call to the wire has
+                self.inject(Burst.from_packets([pause(100)]))
+
+    clock = VirtualClock()
+    card = BareCard(undo, wire=Pausing(), clock=clock)
+    clock.advance(2 * SECOND)
+    set_up(card)
+    content = packet(54 + 100 * 100, seed=3)
+    tse = 1 << 26
+    setup = context(cmd=tse | 1 << 24, payload=10000, ip=(14, 24, 33), transport=(34, 50, 0), header=54, mss=100)
+    slots = card.post(setup, *pieces(card, content, [54, 4000], first=tse))
+    assert paused(card)
+    assert len(card.wire.sent) == 64
+    assert not card.tx_done(slots[-1])
+    if end == "XON":
+        card.receive(pause(0))
+    else:
+        clock.advance(100 * 512 - 1)
+        assert len(card.wire.sent) == 64
+        clock.advance(1)
+    assert not paused(card)
+    assert b"".join(segment[54:] for segment in card.wire.sent) == content[54:]
+    assert card.tx_done(slots[-1])
+    assert card.counts("GPTC", "TSCTC", "TSCTFC") == (100, 1, 0)
 
 
 def test_another_xoff_replaces_the_time_that_is_left(timed):
@@ -356,3 +388,19 @@ def test_loopback_of_pause_frames_ends(timed):
     timed.give(60)
     timed.clock.advance(SECOND)
     assert timed.take() == [packet(1000, seed=i) for i in range(40)]
+
+
+def test_pause_frames_that_are_looped_back_and_fill_the_fifo_come_to_an_end(card):
+    """FCRTL above FCRTH: each frame in the FIFO asks for XOFF, and then for XON."""
+    set_up(card, control=regs.CTRL_TFCE, rctl=regs.RCTL_LBM_MAC | regs.RCTL_UPE | regs.RCTL_MPE)
+    card.write(regs.FCRTH, 8)
+    card.write(regs.FCRTL, 0xFFF8 | regs.FCRTL_XONE)
+    card.write(regs.RDT, 0)
+    card.post_packets(packet(60))
+    assert sum(card.counts("XOFFTXC", "XONTXC")) <= 4
+    card.receive(packet(60))
+    card.give(20)
+    card.write(regs.RCTL, card.read(regs.RCTL) & ~regs.RCTL_LBM)
+    card.write(regs.FCRTL, 0)
+    card.receive(packet(70))
+    assert card.take()[-1] == packet(70)
