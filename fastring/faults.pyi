@@ -1,3 +1,4 @@
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from typing_extensions import disjoint_base
@@ -6,6 +7,7 @@ from fastring.wire import Wire
 
 NAMES: Final[tuple[str, ...]]
 
+def parse_rates(names: Sequence[str], rates: Mapping[str, float]) -> list[int]: ...
 @disjoint_base
 class FaultyWire(Wire):
     def __init__(

@@ -26,6 +26,16 @@ FLAGS[:] = [FRAME_BAD_CRC, FRAME_ALIGNMENT, FRAME_SYMBOL, FRAME_RX_ERROR, FRAME_
             0, 0]
 
 
+def parse_rates(names, rates):
+    """The rates of all faults in `names`, of 2^32; raises TypeError for one that is not there, ValueError for what is no rate."""
+    for name, rate in rates.items():
+        if name not in names:
+            raise TypeError(f"there is no fault {name!r}; there are {', '.join(names)}")
+        if not 0 <= rate <= 1:
+            raise ValueError(f"{name}: a rate is 0 to 1, not {rate}")
+    return [int(rates.get(name, 0) * 2**32) for name in names]
+
+
 cdef int take(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil:
     """The inner wire's receive_handler."""
     return (<FaultyWire>context).arrive(frames, n, may_refuse)
@@ -53,12 +63,8 @@ cdef class FaultyWire(Wire):
     def __init__(self, Wire wire not None, *, uint64_t seed=0, **rates):
         if self.inner is not None:
             raise OSError(errno.EBUSY, f"{self!r} has its wire already")
-        for name, rate in rates.items():
-            if name not in NAMES:
-                raise TypeError(f"there is no fault {name!r}; there are {', '.join(NAMES)}")
-            if not 0 <= rate <= 1:
-                raise ValueError(f"{name}: a rate is 0 to 1, not {rate}")
-            self.rates[NAMES.index(name)] = int(rate * 2**32)
+        for i, rate in enumerate(parse_rates(NAMES, rates)):
+            self.rates[i] = rate
         self.random = seed
         wire.attach(take, make_room, <void*>self, self)
         self.inner = wire
@@ -72,21 +78,12 @@ cdef class FaultyWire(Wire):
     cdef void receiver_has_room(self) noexcept nogil:
         self.inner.receiver_has_room()
 
-    cdef uint64_t draw(self) noexcept nogil:
-        """splitmix64."""
-        cdef uint64_t z
-        self.random += 0x9E3779B97F4A7C15ull
-        z = self.random
-        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull
-        z = (z ^ z >> 27) * 0x94D049BB133111EBull
-        return z ^ z >> 31
-
     cdef uint32_t choose(self) noexcept nogil:
         """The faults of the next packet: bits by BAD_CRC ... As many draws for every packet, so that rates do not disturb each other."""
         cdef uint32_t i, faults = 0
-        self.chance = self.draw()
+        self.chance = splitmix64(&self.random)
         for i in range(FAULTS):
-            if self.draw() >> 32 < self.rates[i]:
+            if happens(&self.random, self.rates[i]):
                 faults |= 1 << i
         return faults
 
