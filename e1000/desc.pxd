@@ -44,10 +44,14 @@ cdef extern from *:
     """
     #define FASTRING_TXD_CMD_IDE (1ull << 31)
     #define FASTRING_TXD_STA_DD (1ull << 32)
+    #define FASTRING_TXD_STA_EC (1ull << 33)
+    #define FASTRING_TXD_STA_LC (1ull << 34)
     #define FASTRING_TXD_STA_MASK (0xfull << 32)
     """
     const uint64_t TXD_CMD_IDE "FASTRING_TXD_CMD_IDE"
     const uint64_t TXD_STA_DD "FASTRING_TXD_STA_DD"
+    const uint64_t TXD_STA_EC "FASTRING_TXD_STA_EC"                 # given up after too many collisions
+    const uint64_t TXD_STA_LC "FASTRING_TXD_STA_LC"                 # late collision
     const uint64_t TXD_STA_MASK "FASTRING_TXD_STA_MASK"
 
 cdef inline bint is_context(uint64_t word) noexcept nogil:

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
+from e1000.device.faults cimport Faults
 from e1000.device.handlers cimport Handlers
 from e1000.device.recorder cimport Recorder
 from e1000.device.state cimport Card
@@ -19,6 +20,7 @@ cdef class E1000Device:
     cdef AddressSpace memory
     cdef IrqLine irq
     cdef readonly Clock clock
+    cdef readonly Faults faults
     cdef Watch watch
     cdef Handlers handlers
     cdef Recorder recorder

@@ -5,6 +5,7 @@ from typing import Final, Self, TypeVar, overload
 from typing_extensions import Buffer, disjoint_base
 
 from e1000.device.arguments import HOT as HOT
+from e1000.device.faults import Faults
 from e1000.device.recorder import Recorder
 from e1000.device.snapshot import REFUSED as REFUSED
 from e1000.dump import Dump
@@ -32,7 +33,10 @@ class E1000Device:
         clock: Clock | None = None,
         device_id: int | None = None,
         strict: bool | Callable[[Breach], object] = False,
+        faults: Faults | None = None,
     ) -> None: ...
+    @property
+    def faults(self) -> Faults | None: ...
     @property
     def wire(self) -> Wire | None: ...
     @property

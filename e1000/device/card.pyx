@@ -11,6 +11,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from e1000.device.eeprom cimport EEPROM_WORDS
+from e1000.device.faults cimport Faults, faults_cancel, faults_restored, settle
 from e1000.device.flow cimport flow_cancel
 from e1000.device.handlers cimport Handlers
 from e1000.device.link cimport link_cancel, link_receive, link_restart
@@ -24,7 +25,7 @@ from e1000.device.snapshot cimport ACCEPTED, BUSY, Refusal, Snapshot, load, save
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, STAGE_SIZE, Card, DeviceLock
 from e1000.device.strict cimport Strict
 from e1000.device.tx cimport tx_cancel, tx_run
-from e1000.device.watch cimport saw, saw_frames, saw_refusal, start_recording, stop_recording
+from e1000.device.watch cimport RING_RX, RING_TX, saw, saw_frames, saw_refusal, start_recording, stop_recording
 from e1000.device.wakeup cimport pme_asserted
 from e1000.regs cimport RDT, TDT
 from fastring.atomic cimport store_release32
@@ -41,7 +42,7 @@ from e1000.strict import Breaches
 
 DEFAULT_MAC = "52:54:00:12:34:56"
 DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_control", "rx_runt", "rx_oversize", "rx_error", "rx_missed", "rx_dma", "tx_dma",
-              "tx_empty", "tx_oversize", "tx_context")
+              "tx_empty", "tx_oversize", "tx_context", "tx_collision")
 
 
 # Revision by PCI device id: the 82540EM, and the 82545EM, which differs in nothing that is modelled here.
@@ -78,6 +79,7 @@ cdef class E1000Device:
     moderated and pauses kept by it, and timers run on that clock's thread; without one the link is up, and an interrupt comes, at once.
     `strict`: hold each access against the manual, and keep what a driver does wrong in `breaches`; if it can be called, it is, with
     each `e1000.strict.Breach`. None of them changes what the card does.
+    `faults`: an `e1000.device.Faults`, what goes wrong in this card.
     `device_id`: 0x100E, or 0x100F to be found as an 82545EM: written into the EEPROM too; by default what that says.
     Register accesses run the engines on the calling thread, unless a DeviceThread does. Close it, or leave ``with``, to unplug.
     """
@@ -91,7 +93,8 @@ cdef class E1000Device:
         if self.card.fifo == NULL or self.card.tx_stage == NULL:
             raise MemoryError()
 
-    def __init__(self, *, mac=None, eeprom=None, Wire wire=None, Clock clock=None, device_id=None, strict=False):
+    def __init__(self, *, mac=None, eeprom=None, Wire wire=None, Clock clock=None, device_id=None, strict=False,
+                 Faults faults=None):
         if device_id is not None and device_id not in REVISIONS:
             raise ValueError(f"no PCI device id of this card: {device_id:#x}; 0x100E is the 82540EM, 0x100F the 82545EM")
         image = eeprom_image.build(parse_mac(DEFAULT_MAC)) if eeprom is None else eeprom_image.load(eeprom)
@@ -99,13 +102,19 @@ cdef class E1000Device:
             image = eeprom_image.with_mac(image, parse_mac(mac))
         if device_id is not None:
             image = eeprom_image.with_device_id(image, device_id)
+        if faults is not None:
+            faults.claim(clock)
         memcpy(self.card.eeprom.words, <const char*>image, sizeof(self.card.eeprom.words))
         link_cancel(self.card)
         moderation_cancel(self.card)
         tx_cancel(self.card)
         flow_cancel(self.card)
+        faults_cancel(self.card)
         self.clock = clock
         self.card.clock = NULL if clock is None else <void*>clock
+        self.faults = faults
+        if faults is not None:
+            faults.attach(self.card)
         self.card.pci.device_id = DEVICE_ID if device_id is None else device_id
         self.card.pci.revision = REVISIONS[self.card.pci.device_id]
         pci_reset(self.card, COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER)
@@ -124,6 +133,7 @@ cdef class E1000Device:
             moderation_cancel(self.card)
             tx_cancel(self.card)
             flow_cancel(self.card)
+            faults_cancel(self.card)
             free(self.card.fifo)
             free(self.card.tx_stage)
             free(self.card)
@@ -272,6 +282,9 @@ cdef class E1000Device:
         cdef Refusal refusal
         with nogil:
             lock = lock_card(self.card)
+            if not self.card.tx_running:
+                settle(self.card, RING_TX)
+                settle(self.card, RING_RX)
             refusal = save(self.card, content)
             unlock_card(lock)
         if refusal != ACCEPTED:
@@ -298,6 +311,8 @@ cdef class E1000Device:
             with nogil:
                 lock = lock_card(self.card)
                 refusal = load(self.card, content, size, scratch)
+                if refusal == ACCEPTED:
+                    faults_restored(self.card)
                 unlock_card(lock)
         finally:
             free(content)

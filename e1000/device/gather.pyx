@@ -9,9 +9,10 @@ from libc.string cimport memcpy
 
 from e1000.desc cimport (TXD_CMD_DEXT, TXD_CMD_EOP, TXD_CMD_IC, TXD_CMD_IFCS, TXD_CMD_VLE, Desc, buffer_length, is_context,
                          is_segmented, packet_options, special)
+from e1000.device.faults cimport GIVEN_UP, send_befallen
 from e1000.device.offload cimport ADDRESSES, TAG_LENGTH, insert_checksum, insert_checksums, insert_tag, tags_frames
 from e1000.device.pci cimport received_master_abort
-from e1000.device.state cimport STAGE_SIZE, Card, DROP_TX_DMA, DROP_TX_EMPTY, DROP_TX_OVERSIZE
+from e1000.device.state cimport GENERAL_FAULTS, STAGE_SIZE, Card, DROP_TX_DMA, DROP_TX_EMPTY, DROP_TX_OVERSIZE
 from e1000.device.statistics cimport count_padding, count_sent, count_sent_kind
 from e1000.device.tx cimport RING_GONE, SHORTEST, group_address, transmit
 from e1000.device.watch cimport RING_TX, saw_fetch
@@ -88,6 +89,8 @@ cdef void gather(Card* card, Desc* ring, uint32_t count, uint32_t tail, uint32_t
             return                      # the stage is full
         frames = batch.frame_count
         batch.packets[batch.packet_count - 1].desc_end = batch.descs = descs
+        if card.tx_general & GENERAL_FAULTS:
+            return                      # something may befall each by itself
 
 
 cdef bint add_piece(Card* card, uint64_t address, uint64_t word, Frame* frame, Open* packet) noexcept nogil:
@@ -200,8 +203,9 @@ cdef uint32_t send(Card* card, Batch* batch) noexcept nogil:
     cdef uint64_t octets = 0
     cdef Packet* packet
     cdef int taken = 0
+    batch.status = 0
     if batch.frame_count:
-        taken = transmit(card, batch.frames, batch.frame_count)
+        taken = hand_over(card, batch)
         if taken == RING_GONE:
             return 0
     for i in range(batch.packet_count):
@@ -220,11 +224,24 @@ cdef uint32_t send(Card* card, Batch* batch) noexcept nogil:
     return done
 
 
+cdef int hand_over(Card* card, Batch* batch) noexcept nogil:
+    """`transmit` of the batch. With faults it is one packet, and one that is given up counts as taken, but not as sent."""
+    cdef int taken
+    if not card.tx_general & GENERAL_FAULTS:
+        return transmit(card, batch.frames, batch.frame_count)
+    taken = send_befallen(card, batch.frames, batch.frame_count, batch.packets[0].length + CRC_LENGTH, &batch.status)
+    if taken == GIVEN_UP:
+        batch.packets[0].length = 0
+        return batch.frame_count
+    return taken
+
+
 cdef void write_back(Card* card, Desc* ring, uint32_t count, Batch* batch, uint32_t done, uint32_t tail) noexcept nogil:
     """Report the first `done` descriptors of the batch and move the head past them."""
     cdef uint32_t i, head = card.tdh, causes = 0
     if done == 0:
         return
+    batch.words[done - 1] |= batch.status
     for i in range(done):
         if is_context(batch.words[i]):
             load_context(card.tx_context, batch.addresses[i], batch.words[i])
@@ -273,5 +290,5 @@ cdef uint32_t send_long(Card* card, Desc* ring, uint32_t count, uint32_t tail, B
     batch.packets[0].desc_end = descs
     if send(card, batch) == 0:
         return 0
-    complete(card, ring, count, descs, tail)
+    complete(card, ring, count, descs, tail, batch.status)
     return descs

@@ -3,6 +3,7 @@
 from libc.limits cimport LLONG_MAX
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
+from e1000.device.faults cimport has_cable
 from e1000.device.flow cimport derive_flow, flow_check, flow_send_by_software
 from e1000.device.interrupt cimport raise_cause
 from e1000.device.lock cimport lock_card, unlock_card
@@ -31,7 +32,7 @@ cdef void link_restart(Card* card) noexcept nogil:
     cdef int64_t delay
     link_cancel(card)
     phy_drop_link(&card.phy)
-    delay = phy_link_delay(&card.phy, card.wire != NULL)
+    delay = phy_link_delay(&card.phy, has_cable(card))
     if delay == 0 or delay > 0 and card.clock == NULL:
         phy_make_link(&card.phy)
     elif delay > 0:

@@ -7,6 +7,7 @@ from e1000.device.eeprom cimport (
     CONTROL1, CONTROL1_FD, CONTROL1_FRCSPD, CONTROL2, CONTROL2_APM_PME, CONTROL3, CONTROL3_APM, eeprom_is_signed, eeprom_reset, read_eecd,
     write_eecd, write_eerd,
 )
+from e1000.device.faults cimport assert_again, faults_reset, forget_late, settle
 from e1000.device.filter cimport ADDRESS_BITS
 from e1000.device.flow cimport flow_reset, flow_send_by_software
 from e1000.device.interrupt cimport raise_cause, read_icr, update_line
@@ -20,7 +21,7 @@ from e1000.device.statistics cimport stat_index
 from e1000.device.threshold cimport derive_thresholds, flush_receive, flush_transmit
 from e1000.device.tx cimport tx_run
 from e1000.device.wakeup cimport read_wuc, write_wuc
-from e1000.device.watch cimport watched_read, watched_write
+from e1000.device.watch cimport RING_RX, RING_TX, watched_read, watched_write
 from e1000.regs cimport *
 from fastring.atomic cimport load_acquire32, load_relaxed32, store_release32
 
@@ -177,6 +178,7 @@ cdef void write_special(Card* card, uint32_t offset, uint32_t value) noexcept no
         card.ims &= ~value
         update_line(card)
     elif offset == ICS:
+        assert_again(card)
         raise_cause(card, value)
     elif offset == ICR:
         card.icr &= ~value          # write 1 to clear, besides reading
@@ -187,12 +189,14 @@ cdef void write_special(Card* card, uint32_t offset, uint32_t value) noexcept no
         rx_configure(card)
         if not value & RCTL_EN:
             flush_receive(card)     # the host may take the ring away
+            settle(card, RING_RX)
         update_path(card)
         kick_rx(card)
     elif offset == TCTL:
         card.tctl = value
         if not value & TCTL_EN:
             flush_transmit(card)
+            settle(card, RING_TX)
         flow_send_by_software(card)
         kick_tx(card)
     elif offset == CTRL or offset == CTRL_DUP:
@@ -236,8 +240,10 @@ cdef void write_ring(Card* card, uint32_t offset, uint32_t value) noexcept nogil
     card.tx_segments = 0
     if offset < TDBAL:
         card.rx_kept.count = 0      # where it was kept for is gone
+        forget_late(card, RING_RX)
     else:
         card.tx_kept.count = 0
+        forget_late(card, RING_TX)
     if offset == TDBAL:
         card.tdba = (card.tdba & 0xFFFFFFFF00000000ull) | value
     elif offset == TDBAH:
@@ -363,6 +369,7 @@ cdef void card_reset(Card* card) noexcept nogil:
     load_eeprom(card)
     update_status(card)
     card.icr = card.ims = 0
+    faults_reset(card)
     moderation_reset(card)
     update_line(card)
     # A wire this card held up is let go: its frames are lost to a receiver that is off, not stuck for ever.

@@ -3,8 +3,10 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from e1000.desc cimport TXD_CMD_IDE
+from e1000.device.faults cimport hold_causes
 from e1000.device.interrupt cimport raise_cause
 from e1000.device.state cimport NEVER, WAIT_TX_PACKET, WAITS, Card
+from e1000.device.watch cimport RING_RX, RING_TX
 from e1000.regs cimport ICR_SRPD, ICR_TXDW, RDTR, RSRPD
 
 cdef enum:                          # beside the causes of ICR_*
@@ -34,12 +36,19 @@ cdef inline bint waits(const Card* card) noexcept nogil:
     return False
 
 
+cdef inline void raise_written(Card* card, uint32_t which, uint32_t causes) noexcept nogil:
+    """Raise causes that tell of a ring's write-backs: if a fault delays those, behind them."""
+    if card.faults != NULL:
+        causes = hold_causes(card, which, causes)
+    if causes:
+        raise_cause(card, causes)
+
+
 cdef inline void raise_receive(Card* card, uint32_t causes) noexcept nogil:
     """Raise a receive burst's causes. RXT0 says that something was stored: it waits if RDTR says so."""
     if card.regs[RDTR >> 2]:
         causes = delay_receive(card, causes)
-    if causes:
-        raise_cause(card, causes)
+    raise_written(card, RING_RX, causes)
 
 
 cdef inline uint32_t small_packet(const Card* card, uint32_t size) noexcept nogil:
@@ -56,5 +65,4 @@ cdef inline void raise_transmit(Card* card, uint32_t causes) noexcept nogil:
     """Raise a transmit burst's causes, those of `written_back` among them."""
     if causes & (TXDW_LATER | TXDW_KEPT) or card.deadlines[WAIT_TX_PACKET] != NEVER:
         causes = delay_transmit(card, causes)
-    if causes:
-        raise_cause(card, causes)
+    raise_written(card, RING_TX, causes)

@@ -8,12 +8,13 @@ Without a clock nothing waits: an interrupt comes at once.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from e1000.desc cimport TXD_STA_DD
-from e1000.device.interrupt cimport raise_cause, update_line, wait_until
+from e1000.device.faults cimport settle
+from e1000.device.interrupt cimport update_line, wait_until
 from e1000.device.lock cimport lock_card, unlock_card
-from e1000.device.state cimport (GENERAL_SMALL, NEVER, WAIT_RX_ABSOLUTE, WAIT_RX_PACKET, WAIT_THROTTLE, WAIT_TX_ABSOLUTE,
-                                 WAIT_TX_PACKET, WAITS, Card, DeviceLock)
+from e1000.device.state cimport (GENERAL_SMALL, NEVER, WAIT_RX_ABSOLUTE, WAIT_RX_LATE, WAIT_RX_PACKET, WAIT_THROTTLE, WAIT_TX_ABSOLUTE,
+                                 WAIT_TX_LATE, WAIT_TX_PACKET, WAITS, Card, DeviceLock)
 from e1000.device.threshold cimport flush_receive, flush_transmit, keep, update_thresholds
-from e1000.device.watch cimport TIMER_RECEIVE, TIMER_THROTTLE, TIMER_TRANSMIT, saw, saw_timer
+from e1000.device.watch cimport RING_RX, RING_TX, TIMER_RECEIVE, TIMER_THROTTLE, TIMER_TRANSMIT, saw, saw_timer
 from e1000.regs cimport (ICR_RXT0, ICR_SRPD, ICR_TXDW, ITR, RADV, RDTR, RDTR_DELAY, RDTR_FPD, RSRPD, TADV, TIDV)
 from fastring.clock cimport Clock
 
@@ -70,6 +71,10 @@ cdef void expire_waits(Card* card) noexcept nogil:
     if card.deadlines[WAIT_TX_PACKET] <= now or card.deadlines[WAIT_TX_ABSOLUTE] <= now:
         saw_timer(card, TIMER_TRANSMIT)
         transmit_timer(card)
+    if card.deadlines[WAIT_RX_LATE] <= now:
+        settle(card, RING_RX)
+    if card.deadlines[WAIT_TX_LATE] <= now:
+        settle(card, RING_TX)
     if card.deadlines[WAIT_THROTTLE] <= now:
         saw_timer(card, TIMER_THROTTLE)
         card.deadlines[WAIT_THROTTLE] = NEVER
@@ -110,7 +115,7 @@ cdef void end_receive(Card* card) noexcept nogil:
 
 cdef void receive_timer(Card* card) noexcept nogil:
     end_receive(card)
-    raise_cause(card, ICR_RXT0)
+    raise_written(card, RING_RX, ICR_RXT0)
 
 
 # --- transmit ---
@@ -156,7 +161,7 @@ cdef inline void end_transmit(Card* card) noexcept nogil:
 cdef void transmit_timer(Card* card) noexcept nogil:
     end_transmit(card)
     flush_transmit(card)
-    raise_cause(card, ICR_TXDW)
+    raise_written(card, RING_TX, ICR_TXDW)
 
 
 # --- registers ---
@@ -207,4 +212,6 @@ cdef bint waits_are_possible(const Card* card) noexcept nogil:
     for i in range(WAITS):
         if card.deadlines[i] != NEVER and not 0 <= card.deadlines[i] <= LONGEST_WAIT:
             return False
+    if card.deadlines[WAIT_RX_LATE] != NEVER or card.deadlines[WAIT_TX_LATE] != NEVER:
+        return False                    # a fault's: no state of a card
     return -LONGEST_INTERVAL <= card.interrupted <= 0 and 0 <= card.interrupting <= 1

@@ -13,10 +13,11 @@ from libc.string cimport memcpy, memset
 
 from e1000.desc cimport (TXD_CMD_EOP, TXD_CMD_VLE, TXD_DATA_LENGTH, TXD_POPTS_TXSM, TXD_TUCMD_IP, TXD_TUCMD_TCP, Desc,
                          buffer_length, is_context, packet_options, special)
+from e1000.device.faults cimport GIVEN_UP, Plan, send_befallen
 from e1000.device.gather cimport BATCH, Batch
 from e1000.device.offload cimport ADDRESSES, TAG_LENGTH, insert_checksums, insert_tag, tags_frames
 from e1000.device.pci cimport received_master_abort
-from e1000.device.state cimport STAGE_SIZE, Card, DROP_TX_CONTEXT, DROP_TX_DMA, DROP_TX_OVERSIZE
+from e1000.device.state cimport GENERAL_FAULTS, STAGE_SIZE, Card, DROP_TX_CONTEXT, DROP_TX_DMA, DROP_TX_OVERSIZE
 from e1000.device.statistics cimport count_padding, count_sent, count_sent_kind, stat_index
 from e1000.device.tx cimport RING_GONE, SHORTEST, group_address, transmit
 from e1000.device.watch cimport RING_TX, saw_fetch
@@ -73,7 +74,7 @@ cdef uint32_t send_segments(Card* card, Desc* ring, uint32_t count, uint32_t tai
         card.stat[stat_index(TSCTFC)] += 1      # not all of PAYLEN left, or not all that was supplied
     else:
         card.stat[stat_index(TSCTC)] += 1
-    complete(card, ring, count, job.descs, tail)
+    complete(card, ring, count, job.descs, tail, (<Plan*>card.faults).status if card.faults != NULL else 0)
     return job.descs
 
 
@@ -175,6 +176,7 @@ cdef int make_and_send(Card* card, Job* job, Batch* batch) noexcept nogil:
     """Make segments and hand them to the wire, from `tx_segments` on. Returns SENT, WAITS or a drop reason."""
     cdef uint32_t total = (job.payload + job.mss - 1) // job.mss if job.payload else 1
     cdef uint32_t room = stage_room(job.header_length + job.mss), index = card.tx_segments, made
+    cdef uint32_t most = 1 if card.tx_general & GENERAL_FAULTS else BATCH       # something may befall each by itself
     cdef int taken, trouble = SENT
     if index and not fetch(card, &job.source, NULL, index * job.mss if index < total else job.payload):
         return DROP_TX_DMA
@@ -186,7 +188,7 @@ cdef int make_and_send(Card* card, Job* job, Batch* batch) noexcept nogil:
             return WAITS
         made = 0
         batch.staged = 0
-        while index + made < total and made < BATCH and batch.staged + room <= STAGE_SIZE:
+        while index + made < total and made < most and batch.staged + room <= STAGE_SIZE:
             if not make(card, job, batch, index + made, &batch.frames[made]):
                 trouble = DROP_TX_DMA
                 break
@@ -194,15 +196,29 @@ cdef int make_and_send(Card* card, Job* job, Batch* batch) noexcept nogil:
         if made == 0:
             break
         card.tx_budget -= batch.staged if batch.staged < card.tx_budget else card.tx_budget
-        taken = transmit(card, batch.frames, made)
+        if card.tx_general & GENERAL_FAULTS:
+            taken = send_befallen_segment(card, &batch.frames[0], index)
+        else:
+            taken = transmit(card, batch.frames, made)
         if taken == RING_GONE:
             return WAITS
-        count_segments(card, job, batch.frames, index, taken)
+        if taken == GIVEN_UP:
+            taken = 1
+        else:
+            count_segments(card, job, batch.frames, index, taken)
         index += taken
         card.tx_segments = index
         if <uint32_t>taken < made:
             return WAITS
     return trouble
+
+
+cdef int send_befallen_segment(Card* card, Frame* frame, uint32_t index) noexcept nogil:
+    """`transmit` of segment number `index`, or GIVEN_UP; the packet's last descriptor tells of all that befell its segments."""
+    cdef Plan* plan = <Plan*>card.faults
+    if index == 0:
+        plan.status = 0
+    return send_befallen(card, frame, 1, frame.len + CRC_LENGTH, &plan.status)
 
 
 cdef inline uint32_t segment_length(Job* job, uint32_t index) noexcept nogil:

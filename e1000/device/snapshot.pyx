@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from e1000.device.eeprom cimport eeprom_is_possible
+from e1000.device.faults cimport has_cable
 from e1000.device.flow cimport LONGEST_PAUSE, flow_cancel, flow_is_possible, flow_resume
 from e1000.device.interrupt cimport update_line
 from e1000.device.link cimport derive_link, link_cancel, link_is_possible, link_restart, link_resume
@@ -69,7 +70,7 @@ cdef void keep_process(Card* to, const Card* source) noexcept nogil:
     to.tx_running, to.tx_again = source.tx_running, source.tx_again
     to.tx_stage, to.fifo = source.tx_stage, source.fifo
     to.tx_budget, to.settling = source.tx_budget, source.settling
-    to.wire, to.irq, to.clock, to.watch = source.wire, source.irq, source.clock, source.watch
+    to.wire, to.irq, to.clock, to.watch, to.faults = source.wire, source.irq, source.clock, source.watch, source.faults
     to.threaded, to.lock = source.threaded, source.lock
     to.generation = source.generation
     to.link_timer, to.wait_timer, to.tx_timer, to.pause_timer = source.link_timer, source.wait_timer, source.tx_timer, source.pause_timer
@@ -102,7 +103,7 @@ cdef Refusal save(const Card* card, Snapshot* snapshot) noexcept nogil:
     snapshot.version = VERSION
     snapshot.size = sizeof(Snapshot)
     snapshot.layout = LAYOUT
-    snapshot.cable = card.wire != NULL
+    snapshot.cable = has_cable(card)
     snapshot.link_wait = wait_of(&card.link_timer, now)
     snapshot.tx_wait = wait_of(&card.tx_timer, now)
     snapshot.pause_wait = wait_of(&card.pause_timer, now)
@@ -149,7 +150,7 @@ cdef Refusal load(Card* card, const uint8_t* content, uint64_t size, Card* scrat
         tx_resume(card, snapshot.tx_wait)
     if snapshot.pause_wait != NEVER:
         flow_resume(card, snapshot.pause_wait)
-    if (card.wire != NULL) != (snapshot.cable != 0):
+    if has_cable(card) != (snapshot.cable != 0):
         link_restart(card)              # plugged in, or pulled, since
     update_line(card)
     saw_restore(card)

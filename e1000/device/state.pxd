@@ -30,6 +30,7 @@ cdef enum:                          # frames that reached the card and went nowh
     DROP_TX_EMPTY                   # a packet of no bytes
     DROP_TX_OVERSIZE                # longer than the packet buffer can ever send
     DROP_TX_CONTEXT                 # a segmentation whose context makes no sense: no MSS, no header, or more header than data
+    DROP_TX_COLLISION               # given up after collisions: ECOL, LATECOL
     DROP_REASONS
 
 cdef enum:                          # why a packet may not take the plain path: bits of tx_general and rx_general
@@ -37,11 +38,9 @@ cdef enum:                          # why a packet may not take the plain path: 
     GENERAL_VLAN = 1 << 2
     GENERAL_CHECKSUM = 1 << 3
     GENERAL_PAUSE = 1 << 4          # flow control
-    GENERAL_TRACE = 1 << 5
-    GENERAL_STRICT = 1 << 6
     GENERAL_WRITEBACK = 1 << 7      # descriptors are written back some at a time
     GENERAL_SMALL = 1 << 8          # small packets are told apart (RSRPD)
-    GENERAL_PROCESS = GENERAL_FAULTS | GENERAL_TRACE | GENERAL_STRICT      # who looks on: no state of the card
+    GENERAL_PROCESS = GENERAL_FAULTS    # of these, what is no state of the card
 
 cdef enum:                          # what the card waits for
     WAIT_THROTTLE                   # ITR: the next interrupt may come
@@ -49,6 +48,8 @@ cdef enum:                          # what the card waits for
     WAIT_RX_ABSOLUTE                # RADV
     WAIT_TX_PACKET                  # TIDV
     WAIT_TX_ABSOLUTE                # TADV
+    WAIT_TX_LATE                    # delayed DMA, by ring
+    WAIT_RX_LATE
     WAITS
 
 cdef enum:
@@ -149,6 +150,7 @@ ctypedef struct Card:
     bint threaded
     bint memory_off                 # accesses to BAR0 are not answered
     void* watch                     # a Watch (watch.pxd), held by the E1000Device; NULL: nobody looks
+    void* faults                    # a Plan (faults.pxd), held by the E1000Device; NULL: nothing goes wrong
     bint asleep                     # in D3hot
     DeviceLock* lock
     uint32_t generation             # changes when ring or memory are taken away: an engine that called out looks

@@ -9,9 +9,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from e1000.desc cimport Desc
 from e1000.device.pci cimport received_master_abort
 from e1000.device.state cimport GENERAL_WRITEBACK, MOST_KEPT, Card, WriteBack, ring_count
-from e1000.device.watch cimport saw_kept
+from e1000.device.watch cimport RING_RX, RING_TX
 from e1000.regs cimport DCTL_GRAN, DCTL_WTHRESH_SHIFT, RDTR, RXDCTL, TIDV, TXDCTL
-from fastring.atomic cimport store_release64
 from fastring.memory cimport translate
 
 cdef enum:
@@ -63,15 +62,16 @@ cdef void update_thresholds(Card* card) noexcept nogil:
         flush_receive(card)
 
 
-cdef void write_kept(WriteBack* kept, Desc* ring) noexcept nogil:
-    """Write what is kept to the ring it belongs to, in order; each behind its data (pairs with the driver's acquire of DD)."""
-    cdef uint32_t i
-    for i in range(kept.count):
-        store_release64(&ring[kept.slots[i]].word, kept.words[i])
+cdef void write_kept(Card* card, uint32_t which, WriteBack* kept, Desc* ring) noexcept nogil:
+    """Write what is kept to the ring it belongs to, in order."""
+    cdef uint32_t i = 0
+    while i < kept.count:               # who looks on may reset the card
+        write_status(card, which, ring, kept.slots[i], kept.words[i])
+        i += 1
     kept.count = 0
 
 
-cdef void flush(Card* card, WriteBack* kept, uint64_t base, uint32_t length, uint32_t* hint) noexcept nogil:
+cdef void flush(Card* card, uint32_t which, WriteBack* kept, uint64_t base, uint32_t length, uint32_t* hint) noexcept nogil:
     """Write what is kept, if the ring can still be reached. A ring that moves has nothing kept any more (mmio.write_ring)."""
     cdef Desc* ring
     if kept.count == 0:
@@ -81,13 +81,12 @@ cdef void flush(Card* card, WriteBack* kept, uint64_t base, uint32_t length, uin
         received_master_abort(card)
         kept.count = 0
     else:
-        saw_kept(card, kept, ring)
-        write_kept(kept, ring)
+        write_kept(card, which, kept, ring)
 
 
 cdef void flush_transmit(Card* card) noexcept nogil:
-    flush(card, &card.tx_kept, card.tdba, card.tdlen, &card.tx_ring_hint)
+    flush(card, RING_TX, &card.tx_kept, card.tdba, card.tdlen, &card.tx_ring_hint)
 
 
 cdef void flush_receive(Card* card) noexcept nogil:
-    flush(card, &card.rx_kept, card.rdba, card.rdlen, &card.rx_ring_hint)
+    flush(card, RING_RX, &card.rx_kept, card.rdba, card.rdlen, &card.rx_ring_hint)

@@ -8,11 +8,11 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from e1000.desc cimport Desc
 from e1000.device.recorder cimport EVENT_FETCH, EVENT_WRITE_BACK, Space
-from e1000.device.state cimport DROP_REASONS, Card, WriteBack
+from e1000.device.state cimport DROP_REASONS, Card
 from fastring.burst cimport Frame
 from fastring.memory cimport IovaMap
 
-cdef enum Which:                    # rings, in events
+cdef enum:                          # rings, in events
     RING_TX
     RING_RX
 
@@ -52,25 +52,16 @@ cdef void start_recording(Card* card, Watch* watch, void* recorder, uint8_t numb
 cdef void stop_recording(Card* card, Watch* watch) noexcept nogil
 
 
-cdef inline void saw_fetch(Card* card, Which which, uint32_t index, const Desc* desc, uint64_t word) noexcept nogil:
+cdef inline void saw_fetch(Card* card, uint32_t which, uint32_t index, const Desc* desc, uint64_t word) noexcept nogil:
     """A descriptor was fetched; `word` is its second half."""
     if card.watch != NULL:
         record_descriptor(card, EVENT_FETCH, which, index, desc, word)
 
 
-cdef inline void saw_write_back(Card* card, Which which, uint32_t index, const Desc* desc, uint64_t word) noexcept nogil:
+cdef inline void saw_write_back(Card* card, uint32_t which, uint32_t index, const Desc* desc, uint64_t word) noexcept nogil:
     """A descriptor is done with; `word` as written back, or for transmit as fetched."""
     if card.watch != NULL:
         record_descriptor(card, EVENT_WRITE_BACK, which, index, desc, word)
-
-
-cdef inline void saw_kept(Card* card, const WriteBack* kept, const Desc* ring) noexcept nogil:
-    """Descriptors that were kept back are written."""
-    cdef uint32_t i
-    if card.watch != NULL:
-        for i in range(kept.count):
-            record_descriptor(card, EVENT_WRITE_BACK, RING_TX if kept == &card.tx_kept else RING_RX, kept.slots[i], &ring[kept.slots[i]],
-                              kept.words[i])
 
 
 cdef inline void saw_frames(Card* card, uint32_t kind, const Frame* frames, int n) noexcept nogil:

@@ -5,7 +5,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from e1000.desc cimport TXD_CMD_RPS, TXD_CMD_RS, TXD_CMD_TSE, TXD_DTYP_MASK, TXD_STA_DD, Desc, is_context
 from e1000.device.moderation cimport keep_sent, raise_transmit, written_back
 from e1000.device.state cimport Card, ring_count
-from e1000.device.watch cimport RING_TX, saw_write_back
+from e1000.device.threshold cimport write_status
+from e1000.device.watch cimport RING_TX
 from e1000.regs cimport ICR_TXD_LOW, ICR_TXQE, TXDCTL, TXDCTL_LWTHRESH_SHIFT
 from fastring.atomic cimport load_relaxed64, store_release32, store_release64
 
@@ -19,11 +20,13 @@ cdef inline uint32_t report(Desc* desc, uint64_t word, uint32_t causes) noexcept
 
 
 cdef inline uint32_t report_any(Card* card, Desc* ring, uint32_t slot, uint64_t word, uint32_t causes) noexcept nogil:
-    """`report`, with a write-back threshold too."""
-    if card.tx_kept.threshold and word & (TXD_CMD_RS | TXD_CMD_RPS):
+    """`report`, with a write-back threshold, faults, and somebody who looks on."""
+    if not word & (TXD_CMD_RS | TXD_CMD_RPS):
+        return causes
+    if card.tx_kept.threshold:
         return keep_sent(card, slot, word, causes)
-    saw_write_back(card, RING_TX, slot, &ring[slot], word)
-    return report(&ring[slot], word, causes)
+    write_status(card, RING_TX, ring, slot, word | TXD_STA_DD)
+    return written_back(word, causes)
 
 
 cdef inline void move_head(Card* card, uint32_t head, uint32_t tail, uint32_t causes) noexcept nogil:
@@ -52,14 +55,17 @@ cdef inline void load_context(Desc* contexts, uint64_t address, uint64_t word) n
         context.word = word
 
 
-cdef inline void complete(Card* card, Desc* ring, uint32_t count, uint32_t descs, uint32_t tail) noexcept nogil:
-    """Report `descs` descriptors from the head on, which were not kept when fetched, and move the head past them."""
-    cdef uint32_t head = card.tdh, causes = 0, _i
+cdef inline void complete(Card* card, Desc* ring, uint32_t count, uint32_t descs, uint32_t tail, uint64_t status) noexcept nogil:
+    """Report `descs` descriptors from the head on, which were not kept when fetched, and move the head past them.
+
+    `status`: what the last one gets besides DD.
+    """
+    cdef uint32_t head = card.tdh, causes = 0, i
     cdef uint64_t word
-    for _i in range(descs):
+    for i in range(descs):
         word = load_relaxed64(&ring[head].word)
         if is_context(word):
             load_context(card.tx_context, load_relaxed64(&ring[head].address), word)
-        causes = report_any(card, ring, head, word, causes)
+        causes = report_any(card, ring, head, word | status if i + 1 == descs else word, causes)
         head = head + 1 if head + 1 != count else 0
     move_head(card, head, tail, causes)

@@ -90,10 +90,10 @@ class BareCard:
     `memory`: everything lies in it; `alloc` hands it out. The wire records what the card sends, `receive` lets frames arrive.
     """
 
-    def __init__(self, undo, *, wire=None, memory=None, mac=MAC, clock=None):
+    def __init__(self, undo, *, wire=None, memory=None, mac=MAC, clock=None, faults=None):
         self.memory = undo.enter_context(HostMemory(size=1 << 23)) if memory is None else memory
         self.wire = RecordingWire() if wire is None else wire
-        self.device = undo.enter_context(E1000Device(mac=mac, wire=self.wire, clock=clock))
+        self.device = undo.enter_context(E1000Device(mac=mac, wire=self.wire, clock=clock, faults=faults))
         self.bus = undo.enter_context(LocalBus(self.device, memory=self.memory))
         self.read, self.write, self.peek = self.device.read, self.device.write, self.device.peek
         self.addresses = self.memory.addresses
@@ -209,13 +209,26 @@ class BareCard:
 class TwoCards:
     """Two cards with their driver at the two ends of a cable, in one HostMemory, on a virtual clock; if `timed`, the cards too."""
 
-    def __init__(self, undo, *, lossless=True, memory_size=1 << 27, clock=None, timed=False, near=None, far=None, **options):
+    def __init__(
+        self,
+        undo,
+        *,
+        lossless=True,
+        memory_size=1 << 27,
+        clock=None,
+        timed=False,
+        near=None,
+        far=None,
+        faults=(None, None),
+        **options,
+    ):
         self.memory = undo.enter_context(HostMemory(size=memory_size))
         self.clock = VirtualClock() if clock is None else clock
         self.stack = undo.enter_context(Stack(clock=self.clock))
         self.wires = pair(lossless=lossless)
         self.cards = [
-            E1000Device(mac=f"52:54:00:00:00:0{i + 1}", wire=wire, clock=self.clock if timed else None) for i, wire in enumerate(self.wires)
+            E1000Device(mac=f"52:54:00:00:00:0{i + 1}", wire=wire, clock=self.clock if timed else None, faults=faults[i])
+            for i, wire in enumerate(self.wires)
         ]
         self.buses = [undo.enter_context(LocalBus(card, memory=self.memory)) for card in self.cards]
         self.near, self.far = (
