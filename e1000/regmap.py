@@ -162,6 +162,12 @@ def name_of(offset: int) -> str:
     return _all()[offset][0] if offset in _all() else f"{offset:#07x}"
 
 
+@cache
+def names() -> frozenset[str]:
+    """All registers' names; those of an array with their index and without."""
+    return frozenset(part for name, _ in _all().values() for part in (name, name.partition("[")[0]))
+
+
 def section_of(offset: int) -> str:
     """The manual's section on the register at an offset."""
     return _all()[offset][1].section if offset in _all() else "13.3"

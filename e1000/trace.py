@@ -1,6 +1,6 @@
 """Trace: what happens on cards, written to a file as it happens.
 
-Two formats: JSON lines, which `read` and `fastring trace` read back, and the Chrome trace event format, which Perfetto and
+Two formats: JSON lines, which `open_trace` and `fastring trace` read back, and the Chrome trace event format, which Perfetto and
 chrome://tracing show on a time line.
 """
 
@@ -10,8 +10,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from typing import IO, Self, cast
 
@@ -80,6 +80,7 @@ class Trace:
     `target`: a path, or a text file that is open already, or None to keep the events in `events`. `format`: "jsonl" or "perfetto"; by
     default the latter if the path ends in .json. `clock`: whose time the events have; by default the first card's, or real time.
     `buffer`: events between two writes. What could not be written is counted in `lost`, and then `close` raises what was wrong.
+    Raises OSError: the file cannot be written, or EBUSY, a card is traced already; ValueError: no cards, or no such format.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Trace:
         if not 0 < len(cards) <= 256:
             raise ValueError(f"a trace is of 1 to 256 cards, not {len(cards)}")
         self.events: list[Event] = []
+        self._name = str(getattr(target, "name", target))
         self._writer: Writer | None = None
         clock = clock or cards[0].clock or MonotonicClock()
         self._recorder = Recorder(self._take, clock=clock, capacity=buffer)
@@ -116,7 +118,8 @@ class Trace:
 
     def _end(self) -> None:
         assert self._writer is not None
-        self._writer.close(self.lost)
+        with _naming(self._name):
+            self._writer.close(self.lost)
 
     @property
     def recorded(self) -> int:
@@ -141,7 +144,8 @@ class Trace:
         """End the trace and its file; again is harmless. Raises OSError if events were lost for that reason."""
         self._undo.close()
         if (error := self._recorder.error) is not None:
-            raise error
+            with _naming(self._name):
+                raise error
 
     def __enter__(self) -> Self:
         return self
@@ -150,18 +154,31 @@ class Trace:
         self.close()
 
 
+@contextmanager
+def _naming(target: str) -> Iterator[None]:
+    """An OSError without a name, as that of a write is, gets the one of what is written to."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = target if error.filename is None else error.filename
+        raise
+
+
 def convert(reader: Reader, wanted: Selection, *, to: str = "text", out: str | os.PathLike[str] | None = None) -> None:
-    """Write the events of a trace that are `wanted`, to a file or standard output: in one of FORMATS, or as "text" for people."""
-    with ExitStack() as undo:
+    """Write the events of a trace that are `wanted`, to a file or standard output: in one of FORMATS, or as "text" for people.
+
+    Raises OSError with the name of the file, ValueError for what `wanted` cannot have of this trace or a line that is no event.
+    """
+    with _naming("standard output" if out is None else os.fspath(out)), ExitStack() as undo:
+        events = wanted.of(reader)
         target = sys.stdout if out is None else undo.enter_context(open(_other(out, reader), "w", encoding="utf-8"))
         if to == "text":
-            for line in table(wanted.of(reader), start=reader.start, many=len(reader.cards) > 1):
+            for line in table(events, start=reader.start, many=len(reader.cards) > 1):
                 target.write(line)
             target.flush()
             return
         writer = Writer(target, reader.cards, format=to, start=reader.start)
         try:
-            events = wanted.of(reader)
             while batch := list(islice(events, 1000)):
                 writer.write(batch)
         finally:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import IO, Any, Self
 
+from e1000.regmap import names
 from e1000.trace_events import CATEGORIES, Event
 
 MAGIC = "fastring-trace"
@@ -89,7 +90,10 @@ def open_trace(path: str | os.PathLike[str]) -> Reader:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which events of a trace are wanted; None: all. `head`, `tail`: the first or last so many of those. Raises ValueError."""
+    """Which events of a trace are wanted; None: all. `head`, `tail`: the first or last so many of those. Raises ValueError.
+
+    `registers`: by name, an array's without index for all of it; an offset that is no register's has its number as a name: 0x00034.
+    """
 
     only: Sequence[str] | None = None
     registers: Sequence[str] | None = None
@@ -98,6 +102,13 @@ class Selection:
     tail: int | None = None
 
     def __post_init__(self) -> None:
+        if self.only is not None and not self.only:
+            raise ValueError(f"no category is named: they are {', '.join(CATEGORIES)}")
+        if self.registers is not None and not self.registers:
+            raise ValueError("no register is named")
+        for register in self.registers or ():
+            if register not in names() and register != "IOADDR" and not register.startswith("0x"):
+                raise ValueError(f"there is no register {register!r}")
         for category in self.only or ():
             if category not in CATEGORIES:
                 raise ValueError(f"there are no events {category!r}: they are {', '.join(CATEGORIES)}")
@@ -107,7 +118,9 @@ class Selection:
             raise ValueError(f"{self.tail} events are too many")
 
     def of(self, reader: Reader) -> Iterator[Event]:
-        """The events of a trace that are wanted."""
+        """The events of a trace that are wanted. Raises ValueError for a card that it is not of."""
+        if self.card is not None and self.card >= max(len(reader.cards), 1):
+            raise ValueError(f"{reader.name}: a trace of {len(reader.cards)} cards has no card {self.card}, they count from 0")
         wanted = (event for event in reader if self._wants(event))
         if self.tail is not None:
             return iter(deque(wanted, self.tail))
@@ -125,8 +138,10 @@ class Selection:
     def _wants(self, event: Event) -> bool:
         if self.only is not None and event["cat"] not in self.only:
             return False
-        if self.registers is not None and event.get("register") not in self.registers:
-            return False
+        if self.registers is not None:
+            register = event.get("register", "")
+            if register not in self.registers and register.partition("[")[0] not in self.registers:
+                return False
         return self.card is None or event["card"] == self.card
 
 

@@ -132,7 +132,12 @@ def _add_diff(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return [name for name in text.replace(",", " ").split() if name]
+    return text.replace(",", " ").split()
+
+
+def _registers(text: str) -> list[str]:
+    """Names of registers in either case; 0x00034 is what one without a name is called."""
+    return _names(text.upper().replace("0X", "0x"))
 
 
 def _add_trace(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -148,7 +153,7 @@ def _add_trace(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     trace.add_argument("file", metavar="FILE", help="trace in JSON lines; - is standard input")
     trace.add_argument("--only", type=_names, metavar="LIST", help="events of these categories alone: --only mmio,irq")
-    trace.add_argument("--register", type=_names, metavar="LIST", help="accesses to these registers alone: --register TDT,RDT")
+    trace.add_argument("--register", type=_registers, metavar="LIST", help="accesses to these registers alone: --register TDT,MTA")
     trace.add_argument("--card", type=_count, metavar="N", help="events of this card alone, counted from 0")
     trace.add_argument("--head", type=_count, metavar="N", help="the first N of these")
     trace.add_argument("--tail", type=_count, metavar="N", help="the last N of these")

@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
@@ -255,9 +255,15 @@ class Replay:
     def _close_cabling(self) -> None:
         self.cabling.close()
 
+    def _close_trace(self) -> None:
+        """Close the trace's file; where its writes failed, that was told."""
+        assert self.trace is not None
+        with suppress(OSError) if self.tracer is not None and self.tracer.lost else nullcontext():
+            self.trace.close()
+
     def _flush(self) -> None:
         """Close what is written to, so that what could not be written is known."""
-        traced = [] if self.tracer is None or self.trace is None else [self.tracer.close, self.trace.close]
+        traced = [] if self.tracer is None or self.trace is None else [self.tracer.close, self._close_trace]
         for close in (self.cabling.close, *([self.writer.close] if self.writer is not None else []), *traced):
             try:
                 close()

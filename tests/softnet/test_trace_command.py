@@ -52,6 +52,12 @@ def test_events_are_chosen_by_category_register_card_and_place(fastring, recorde
     assert [line.split()[5] for line in tails] == [f"{n:#010x}" for n in range(4)]
 
 
+def test_registers_are_named_in_either_case_and_arrays_as_a_whole(fastring, recorded):
+    tails = fastring("trace", recorded, "--register", "tdt")
+    assert tails.out == fastring("trace", recorded, "--register", "TDT").out != ""
+    assert len(fastring("trace", recorded, "--register", "MTA").out.splitlines()) >= 128
+
+
 def test_a_trace_is_converted_for_perfetto(fastring, recorded, tmp_path):
     assert lines(fastring("trace", recorded, "--to", "perfetto", "--out", tmp_path / "a.json")) == []
     content = json.loads((tmp_path / "a.json").read_text())
@@ -93,6 +99,12 @@ def test_a_reader_that_goes_is_no_error(fastring, data, tmp_path):
     ("arguments", "said"),
     [
         (["--only", "mmoi"], "there are no events 'mmoi': they are mmio, io, config, desc, dma, irq, frame, timer"),
+        (["--only", ","], "no category is named: they are mmio, io, config, desc, dma, irq, frame, timer"),
+        (["--register", ""], "no register is named"),
+        (["--register", "tdx"], "there is no register 'TDX'"),
+        (["--card", 2], "{path}: a trace of 2 cards has no card 2, they count from 0"),
+        (["--out", "/dev/full"], "/dev/full: No space left on device"),
+        (["--to", "perfetto", "--out", "/dev/full"], "/dev/full: No space left on device"),
         (["--head", 1, "--tail", 1], "the first events or the last ones, not both"),
         (["--out", "{path}"], "{path} would overwrite itself"),
     ],
@@ -139,5 +151,5 @@ def test_a_trace_overwrites_no_capture(fastring, capture, frame):
 def test_a_trace_that_cannot_be_written_is_a_problem_of_the_replay(fastring, capture, frame):
     outcome = fastring("replay", capture([frame(60)] * 50), "--trace", "/dev/full")
     assert outcome.status == 1
-    assert "No space left on device" in outcome.err
+    assert outcome.err == "fastring replay: /dev/full: No space left on device\n"
     assert "received   50 frames" in outcome.out
