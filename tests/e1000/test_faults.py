@@ -4,6 +4,7 @@ import pytest
 from cards import STATION, BareCard, RecordingWire, packet
 
 from e1000 import regs
+from e1000.device import E1000Device
 from fastring.burst import Burst
 from fastring.faults import NAMES, FaultyWire
 from fastring.wire import pair
@@ -105,3 +106,16 @@ def test_what_the_card_sends_passes(undo):
     card.post_packets(packet(100))
     assert card.cable.sent == [packet(100)]
     assert card.read(regs.GPTC) == 1
+
+
+def test_a_subclass_that_leaves_out_the_wire_is_one_that_takes_nothing():
+    class Forgetful(FaultyWire):
+        def __init__(self):
+            pass
+
+    wire = Forgetful()
+    card = E1000Device(wire=wire)
+    assert card.wire is wire
+    wire.capabilities()
+    card.close()
+    wire.close()
