@@ -10,6 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from cards import BareCard, TwoCards
 
+from e1000.bus import HostMemory
+
 
 @pytest.fixture
 def undo():
@@ -33,3 +35,12 @@ def card(make_card):
 def two_cards(undo):
     """two_cards(**options): TwoCards, open; conservation is asserted at the end of the test."""
     return lambda **options: TwoCards(undo, **options).open()
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """One card for all of a hypothesis test's examples."""
+    with ExitStack() as stack:
+        card = BareCard(stack, memory=stack.enter_context(HostMemory(size=1 << 26)))
+        card.tx_ring(256)
+        yield card

@@ -1,27 +1,16 @@
 """Checksum insertion: legacy IC, and context and data descriptors, held against scapy's own sums (§3.3, §3.6)."""
 
 import struct
-from contextlib import ExitStack
 
 import pytest
-from cards import DEXT, EOP, IC, IFCS, POPTS_IXSM, POPTS_TXSM, RS, TSE, BareCard, context, data, legacy, packet, pieces
+from cards import DEXT, EOP, IC, IFCS, POPTS_IXSM, POPTS_TXSM, RS, TSE, context, data, legacy, packet, pieces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy_packets import HEADERS, Layout, body, fold, resummed
 
 from e1000 import regs
-from e1000.bus import HostMemory
 
 BOTH = POPTS_IXSM | POPTS_TXSM
-
-
-@pytest.fixture(scope="module")
-def shared():
-    """One card for all of a hypothesis test's examples."""
-    with ExitStack() as stack:
-        card = BareCard(stack, memory=stack.enter_context(HostMemory(size=1 << 26)))
-        card.tx_ring(256)
-        yield card
 
 
 @pytest.fixture

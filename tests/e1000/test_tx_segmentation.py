@@ -1,9 +1,7 @@
 """Segmentation: one packet of the host's becomes many on the wire, held against scapy's own idea of them (§3.5)."""
 
-from contextlib import ExitStack
-
 import pytest
-from cards import EOP, IFCS, POPTS_IXSM, POPTS_TXSM, RS, TSE, TUCMD_IP, TUCMD_TCP, VLE, BareCard, context, data, legacy, packet, pieces
+from cards import EOP, IFCS, POPTS_IXSM, POPTS_TXSM, RS, TSE, TUCMD_IP, TUCMD_TCP, VLE, context, data, legacy, packet, pieces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP
@@ -18,15 +16,6 @@ from fastring.wire import NullWire, pair
 
 BOTH = POPTS_IXSM | POPTS_TXSM
 PLAIN_TCP = [], IP(src="10.0.0.1", dst="10.0.0.2", id=0xFFFE), TCP(sport=1000, dport=2000, seq=2**32 - 1000, flags="FPA")
-
-
-@pytest.fixture(scope="module")
-def shared():
-    """One card for all of a hypothesis test's examples."""
-    with ExitStack() as stack:
-        card = BareCard(stack, memory=stack.enter_context(HostMemory(size=1 << 26)))
-        card.tx_ring(256)
-        yield card
 
 
 @pytest.fixture
