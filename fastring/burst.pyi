@@ -48,6 +48,7 @@ class BurstSource:
 @disjoint_base
 class BurstSink:
     error: BaseException | None
+    def put(self, burst: Burst) -> None: ...
     def on_burst(self, burst: Burst) -> None: ...
 
 @disjoint_base

@@ -197,6 +197,15 @@ cdef class BurstSink:
                 return -1
         return 0
 
+    def put(self, Burst burst not None):
+        """Hand it a burst, from Python. Raises what `on_burst` raised, or RuntimeError if the sink failed otherwise."""
+        cdef int status
+        with nogil:
+            status = self.deliver(burst)
+        if status < 0:
+            error, self.error = self.error, None
+            raise error if error is not None else RuntimeError(f"{self!r} failed and does not say why")
+
     def on_burst(self, Burst burst):
         """Called with each burst, GIL held. The packets must be copied or taken before it returns."""
         raise NotImplementedError(f"{type(self).__name__} overrides neither deliver nor on_burst")

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from fastring.burst cimport Frame
+from fastring.burst cimport Burst, Frame
 
 cdef enum:                          # TxQueue.state, the kernel's netdev_queue_state_t
     DRV_XOFF = 1                    # the driver stopped it: ring full

@@ -3,6 +3,8 @@ from typing import Self
 
 from typing_extensions import disjoint_base
 
+from fastring.burst import Burst
+
 @disjoint_base
 class TxQueue:
     def __new__(cls, *, bql: bool = True, limit_min: int = 0, limit_max: int = 0x70000000, hold_time: int = 1_000_000_000) -> Self: ...
@@ -48,4 +50,5 @@ class TxQueue:
     def count_requeue(self) -> None: ...
 
 @disjoint_base
-class XmitTarget: ...
+class XmitTarget:
+    def xmit(self, burst: Burst) -> int: ...

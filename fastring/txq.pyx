@@ -14,6 +14,8 @@ device busy. The limit grows when the device ran dry while the stack was held ba
 during `hold_time`. Counters are free-running 32-bit, compared by signed difference.
 """
 
+import os
+
 from libc.limits cimport UINT_MAX
 
 from fastring.atomic cimport fence_full, fetch_and32, fetch_or32, load_acquire32, load_relaxed32, store_release32
@@ -320,3 +322,15 @@ cdef class XmitTarget:
     cdef int refusal(self) noexcept nogil:
         """0, or -errno: why it takes nothing, whatever the queue says."""
         return 0
+
+    def xmit(self, Burst burst not None):
+        """Transmit a burst from Python: how many Frames of it were taken, 0 when stopped or busy. Raises OSError for -errno.
+
+        Not for who sends much: see fastring.transmitter.
+        """
+        cdef int taken
+        with nogil:
+            taken = self.xmit_burst(burst.frames, <int>burst.count)
+        if taken < 0:
+            raise OSError(-taken, os.strerror(-taken))
+        return taken
