@@ -11,8 +11,10 @@ from e1000.bus.base import Bus
 from e1000.driver.napi import IMS_ENABLE_MASK, E1000Napi
 from e1000.driver.rxring import RxRing
 from e1000.driver.txring import TxRing
-from softnet.netdev import ETH_HLEN, VLAN_HLEN, NetDevice, Stats64
+from softnet.ethernet import ETH_HLEN, VLAN_HLEN
+from softnet.netdev import NetDevice
 from softnet.stack import Stack
+from softnet.stats import Stats64
 
 MIN_DESCRIPTORS, MAX_DESCRIPTORS = 80, 4096  # E1000_MIN_TXD, E1000_MAX_82544_TXD
 MIN_MTU = 46  # ETH_ZLEN - ETH_HLEN

@@ -1,178 +1,300 @@
-"""NetDevice: the kernel's net_device: registration, up and down, its transmit queue, its statistics."""
+"""NetDevice: the kernel's net_device: allocation, registration, up and down, its queues, its end.
+
+Its configuration is in netdev_config, its link in netdev_link, its transmit path in dev_xmit, its receive path in receive.
+"""
 
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, fields
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any
 
 from fastring.burst import Burst, BurstSink
 from fastring.transmitter import Transmitter
 from fastring.txq import TxQueue, XmitTarget
+from softnet.ethernet import ARPHRD_ETHER, BROADCAST, ETH_DATA_LEN, ETH_HLEN, ETH_MIN_MTU, is_valid_ether_addr
+from softnet.netdev_config import DeviceConfig
+from softnet.netdev_features import RegState
+from softnet.netdev_ops import NetDeviceOps, NetdevTx
+from softnet.netdev_queue import NetdevQueue
+from softnet.receive import Handler, RxHandler
+from softnet.rtnl import NetdevEvent
+from softnet.sch_generic import DEFAULT_TX_QUEUE_LEN, NoQueue, PfifoFast, Qdisc
+from softnet.skbuff import SkBuff
 from softnet.stack import Stack
-
-ETH_HLEN = 14
-VLAN_HLEN = 4
-ETH_MIN_MTU = 68
-ETH_DATA_LEN = 1500
+from softnet.stats import Stats64
+from softnet.watchdog import Watchdog
 
 
-@dataclass
-class Stats64:
-    """rtnl_link_stats64: what `ip -s link` shows."""
-
-    rx_packets: int = 0
-    tx_packets: int = 0
-    rx_bytes: int = 0
-    tx_bytes: int = 0
-    rx_errors: int = 0
-    tx_errors: int = 0
-    rx_dropped: int = 0
-    tx_dropped: int = 0
-    multicast: int = 0
-    collisions: int = 0
-    rx_length_errors: int = 0
-    rx_over_errors: int = 0
-    rx_crc_errors: int = 0
-    rx_frame_errors: int = 0
-    rx_fifo_errors: int = 0
-    rx_missed_errors: int = 0
-    tx_aborted_errors: int = 0
-    tx_carrier_errors: int = 0
-    tx_fifo_errors: int = 0
-    tx_heartbeat_errors: int = 0
-    tx_window_errors: int = 0
-    rx_compressed: int = 0
-    tx_compressed: int = 0
-    rx_nohandler: int = 0
-    rx_otherhost_dropped: int = 0
-
-    def __repr__(self) -> str:
-        counted = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name)]
-        return f"Stats64({', '.join(counted)})"
-
-
-class NetDeviceOps(Protocol):
-    """net_device_ops: what a driver gives softnet. All but xmit are called by one control thread (the kernel's rtnl)."""
-
-    def open(self, device: NetDevice) -> XmitTarget:
-        """ndo_open: bring the card up; return what packets are transmitted to. Raises OSError, leaving nothing behind."""
-
-    def stop(self, device: NetDevice) -> None:
-        """ndo_stop: no DMA, delivery or interrupt after it returns; packets in flight are given up and counted."""
-
-    def get_stats64(self, device: NetDevice, stats: Stats64) -> None:
-        """ndo_get_stats64: fill in, at any time, also while down."""
-
-
-class NetDevice:
+class NetDevice(DeviceConfig):
     """One network interface. `ops` drives it; `register` makes it visible in `stack`, `open` brings it up.
 
-    Control thread only, except `xmit`, which belongs to the thread that holds the queue.
+    `priv`: what the driver keeps for it (netdev_priv); gone with the last reference after `free`. Control thread only, except for
+    what says otherwise.
     """
+
+    type = ARPHRD_ETHER
+    addr_len = 6
+    hard_header_len = ETH_HLEN
+    broadcast = BROADCAST
 
     def __init__(
         self,
         stack: Stack,
-        ops: NetDeviceOps,
+        ops: NetDeviceOps | None = None,
         *,
-        dev_addr: bytes,
+        dev_addr: bytes = bytes(6),
         name: str = "eth%d",
         mtu: int = ETH_DATA_LEN,
         min_mtu: int = ETH_MIN_MTU,
         max_mtu: int = ETH_DATA_LEN,
         bql: bool = True,
+        num_tx_queues: int = 1,
+        priv: Any = None,
     ) -> None:
+        if num_tx_queues < 1:
+            raise OSError(errno.EINVAL, f"{name}: a device has at least 1 transmit queue, not {num_tx_queues}")
         self.stack = stack
-        self.ops = ops
         self.name = name
         self.ifindex = 0
         self.dev_addr = dev_addr
+        self.reg_state = RegState.UNINITIALIZED
+        self.up = False
+        self._refs = 1  # alloc_netdev's own, which `free` gives back
+        self._priv = priv
+        self._xmit: XmitTarget | None = None
+        super().__init__()
+        if ops is not None:
+            self.netdev_ops = ops
         self.min_mtu = min_mtu
         self.max_mtu = max_mtu
-        self.txq = TxQueue(bql=bql)
-        self.promiscuous = False
+        if not min_mtu <= mtu <= max_mtu:
+            raise OSError(errno.EINVAL, f"{name}: MTU {mtu} is outside {min_mtu} to {max_mtu}")
+        self._mtu = mtu
+        self.tx = [NetdevQueue(self, i, bql=bql) for i in range(num_tx_queues)]
+        self.tx_queue_len = DEFAULT_TX_QUEUE_LEN
+        self.qdisc_class: Callable[[NetdevQueue], Qdisc] | None = None  # None: pfifo_fast, or noqueue if tx_queue_len is 0
+        self.watchdog = Watchdog(self)
+        self.taps: list[Handler] = []
+        self.protocols: dict[int, list[Handler]] = {}
+        self.rx_handler: RxHandler | None = None
         self.sink: BurstSink | None = None
-        self.registered = False
-        self.tx_oversize = 0
-        self._xmit: XmitTarget | None = None
-        self._mtu = ETH_DATA_LEN
-        self.mtu = mtu
+        self.tx_oversize = self.tx_dropped = self.rx_nohandler = self.rx_otherhost_dropped = 0
+
+    # --- what it is made of ---
 
     @property
-    def up(self) -> bool:
-        """IFF_UP: whether it is open."""
-        return self._xmit is not None
+    def netdev_ops(self) -> Any:
+        """Its driver (net_device_ops)."""
+        return self._ops
+
+    @netdev_ops.setter
+    def netdev_ops(self, ops: NetDeviceOps) -> None:
+        self._ops = ops
+        self._start_xmit: Callable[[SkBuff, NetDevice], NetdevTx] | None = getattr(ops, "start_xmit", None)
+        self._select_queue: Callable[[NetDevice, SkBuff], int] | None = getattr(ops, "select_queue", None)
 
     @property
-    def mtu(self) -> int:
-        """Largest payload, without the Ethernet header. Set only while down, here. Raises OSError EINVAL, EBUSY."""
-        return self._mtu
-
-    @mtu.setter
-    def mtu(self, value: int) -> None:
-        if not self.min_mtu <= value <= self.max_mtu:
-            raise OSError(errno.EINVAL, f"{self.name}: MTU {value} is outside {self.min_mtu} to {self.max_mtu}")
-        if self.up:
-            raise OSError(errno.EBUSY, f"{self.name} is up: stop it before its MTU changes")
-        self._mtu = value
+    def priv(self) -> Any:
+        """netdev_priv: the driver's own. Raises RuntimeError once the device has been freed and nobody refers to it."""
+        if self.reg_state is RegState.RELEASED:
+            raise RuntimeError(f"{self.name}: its private data was used after free_netdev")
+        return self._priv
 
     @property
-    def max_frame(self) -> int:
-        """Longest frame the stack may hand over: MTU, header and one VLAN tag (the kernel's is_skb_forwardable)."""
-        return self._mtu + ETH_HLEN + VLAN_HLEN
+    def txq(self) -> TxQueue:
+        """Stop and wake of its first transmit queue."""
+        return self.tx[0].txq
 
     @property
-    def xmit_target(self) -> XmitTarget:
-        """What takes bursts while it is up. Raises OSError ENETDOWN."""
-        if self._xmit is None:
-            raise OSError(errno.ENETDOWN, f"{self.name} is down")
-        return self._xmit
+    def num_tx_queues(self) -> int:
+        return len(self.tx)
+
+    # --- registration ---
 
     def register(self) -> None:
         """register_netdev: check the address, take a name and an index. Raises OSError EADDRNOTAVAIL, EEXIST, EINVAL, EBUSY."""
+        with self.stack.rtnl:
+            if self.registered:
+                raise OSError(errno.EBUSY, f"{self.name} is registered already")
+            if self.reg_state is RegState.RELEASED:
+                raise OSError(errno.EINVAL, f"{self.name} was freed: it cannot be registered")
+            if self.addr_len != 6 or not is_valid_ether_addr(self.dev_addr):
+                raise OSError(errno.EADDRNOTAVAIL, f"{self.name}: {self.dev_addr.hex(':')} is no valid station address")
+            name = self.stack.allocate_name(self.name)
+            init = getattr(self.netdev_ops, "init", None)
+            if init is not None:
+                init(self)
+            self.name = name
+            self.ifindex = self.stack.new_ifindex()
+            self.wanted_features |= self.features & self.hw_features
+            self.stack.devices[self.name] = self
+            self.reg_state = RegState.REGISTERED
+            self.update_features()
+            self.update_operstate()
+            self.tell(NetdevEvent.REGISTER)
+
+    def unregister(self) -> None:
+        """unregister_netdev: stop it if it is up, and forget it; again is harmless."""
+        with self.stack.rtnl:
+            self.stop()
+            if not self.registered:
+                return
+            self.reg_state = RegState.UNREGISTERED
+            del self.stack.devices[self.name]
+            self.stack.linkwatch.forget(self)
+            self.tell(NetdevEvent.UNREGISTER)
+            self.uc.flush()
+            self.mc.flush()
+            uninit = getattr(self.netdev_ops, "uninit", None)
+            if uninit is not None:
+                uninit(self)
+
+    def hold(self) -> NetDevice:
+        """dev_hold: somebody refers to it, such as an open file of its statistics. Any thread."""
+        if self.reg_state is RegState.RELEASED:
+            raise RuntimeError(f"{self.name} is used after it was freed")
+        self._refs += 1
+        return self
+
+    def put(self) -> None:
+        """dev_put: and does so no more; the last one after `free` lets go of it all. Raises RuntimeError where there is none."""
+        if self._refs <= 0:
+            raise RuntimeError(f"{self.name}: more references given back than taken")
+        self._refs -= 1
+        if not self._refs:
+            self.reg_state = RegState.RELEASED
+            self._priv = None
+
+    def free(self) -> None:
+        """free_netdev: the driver is done with it. Raises OSError EBUSY while it is registered."""
         if self.registered:
-            raise OSError(errno.EBUSY, f"{self.name} is registered already")
-        if len(self.dev_addr) != 6 or self.dev_addr[0] & 1 or not any(self.dev_addr):
-            raise OSError(errno.EADDRNOTAVAIL, f"{self.name}: {self.dev_addr.hex(':')} is no valid station address")
-        self.name = self.stack.allocate_name(self.name)
-        self.ifindex = self.stack.new_ifindex()
-        self.stack.devices[self.name] = self
-        self.registered = True
+            raise OSError(errno.EBUSY, f"{self.name} is registered: unregister it before it is freed")
+        self.put()
+
+    @property
+    def refs(self) -> int:
+        """References to it, the driver's own included."""
+        return self._refs
+
+    # --- up and down ---
 
     def open(self) -> None:
         """Bring it up (dev_open); again is harmless. Raises OSError ENODEV if not registered, or the driver's error."""
         if not self.registered:
             raise OSError(errno.ENODEV, f"{self.name} is not registered")
         self._check_context("opened")
-        if not self.up:
-            self.txq.down = False
+        with self.stack.rtnl:
+            if self.up:
+                return
+            self.tell(NetdevEvent.PRE_UP)
+            validate = getattr(self.netdev_ops, "validate_addr", None)
+            if validate is not None:
+                validate(self)
+            self._set_down(False)
             try:
-                self._xmit = self.ops.open(self)
+                self._xmit = self.netdev_ops.open(self)
             except BaseException:
-                self.txq.down = True
+                self._set_down(True)
                 raise
-            self.txq.start()
+            self.up = True
+            for queue in self.tx:
+                queue.txq.start()
+            self.set_rx_mode()
+            self.activate()
+            self.update_operstate()
+            self.tell(NetdevEvent.UP)
 
     def stop(self) -> None:
         """Take it down (dev_close): nothing is transmitted, delivered or polled after it returns; again is harmless."""
-        if self.up:
-            self._check_context("stopped")
-            self.txq.down = True
-            self.txq.stop()
-            target, self._xmit = self._xmit, None
+        if not self.up:
+            return
+        self._check_context("stopped")
+        with self.stack.rtnl:
+            self.tell(NetdevEvent.GOING_DOWN)
+            self._set_down(True)
+            self.deactivate()
+            for queue in self.tx:
+                queue.txq.stop()
             try:
-                self.ops.stop(self)
+                self.netdev_ops.stop(self)
             except TimeoutError:
-                self._xmit = target  # still up: a poll did not end
+                raise  # still up: a poll did not end
+            except BaseException:
+                self._is_down()
                 raise
+            self._is_down()
+            self.tell(NetdevEvent.DOWN)
 
-    def unregister(self) -> None:
-        """unregister_netdev: stop it if it is up, and forget it; again is harmless."""
-        self.stop()
-        if self.registered:
-            del self.stack.devices[self.name]
-            self.registered = False
+    def _is_down(self) -> None:
+        self.up = False
+        self._xmit = None
+        self.update_operstate()
+
+    def _set_down(self, down: bool) -> None:
+        for queue in self.tx:
+            queue.txq.down = down
+
+    def activate(self) -> None:
+        """dev_activate: every queue its qdisc, and the watchdog, if there is a carrier."""
+        if not self.carrier_ok:
+            return
+        for queue in self.tx:
+            if queue.qdisc is None:
+                make = self.qdisc_class or (PfifoFast if self.tx_queue_len else NoQueue)
+                queue.qdisc = make(queue)
+        self.watchdog_up()
+
+    def watchdog_up(self) -> None:
+        """netif_tx watchdog on, from now."""
+        now = self.stack.clock.monotonic_ns()
+        for queue in self.tx:
+            queue.txq.trans_update(now)
+        self.watchdog.up()
+
+    def deactivate(self) -> None:
+        """dev_deactivate: what waits in the queues is dropped, nothing more is taken, the watchdog rests."""
+        self.watchdog.down()
+        for queue in self.tx:
+            qdisc, queue.qdisc = queue.qdisc, None
+            if qdisc is not None:
+                self.tx_dropped += qdisc.reset()
+
+    # --- transmitting ---
+
+    @property
+    def xmit_target(self) -> XmitTarget:
+        """What takes bursts while it is up. Raises OSError ENETDOWN, or EOPNOTSUPP for a driver that takes only packets."""
+        if not self.up:
+            raise OSError(errno.ENETDOWN, f"{self.name} is down")
+        if self._xmit is None:
+            raise OSError(errno.EOPNOTSUPP, f"{self.name}: its driver takes packets, not bursts")
+        return self._xmit
+
+    def start_xmit(self, skb: SkBuff, device: NetDevice) -> NetdevTx:
+        """ndo_start_xmit: see dev_xmit for what must be held. A driver that takes only bursts gets one of one packet."""
+        if self._start_xmit is not None:
+            return self._start_xmit(skb, device)
+        assert self._xmit is not None
+        if self._xmit.xmit(Burst.from_packets([bytes(skb)])):
+            skb.consume()
+            return NetdevTx.OK
+        return NetdevTx.BUSY
+
+    def pick_tx(self, skb: SkBuff) -> NetdevQueue:
+        """netdev_core_pick_tx: the driver's choice; the queue of the sender's last packet; or one by the packet's flow."""
+        count = len(self.tx)
+        if count == 1:
+            return self.tx[0]
+        if self._select_queue is not None:
+            index = self._select_queue(self, skb)
+        elif skb.queue_mapping:
+            index = skb.queue_mapping - 1  # as skb_record_rx_queue: 0 is nobody's
+        else:
+            index = (skb.hash or hash(bytes(skb.data[:38]))) % count
+        index = index if 0 <= index < count else 0
+        skb.queue_mapping = index
+        return self.tx[index]
 
     def transmitter(self, *, burst_size: int = 128, replays: bool = False) -> Transmitter:
         """A new sender on this device's queue, good until it is stopped. Raises OSError ENETDOWN."""
@@ -197,11 +319,18 @@ class NetDevice:
         self.tx_oversize += sender.oversize
         return accepted
 
+    # --- statistics ---
+
     @property
     def stats64(self) -> Stats64:
-        """Its statistics now; kept while it is down."""
-        stats = Stats64(tx_dropped=self.tx_oversize)
-        self.ops.get_stats64(self, stats)
+        """Its statistics now (dev_get_stats); kept while it is down."""
+        stats = Stats64()
+        fill = getattr(self.netdev_ops, "get_stats64", None)
+        if fill is not None:
+            fill(self, stats)
+        stats.tx_dropped += self.tx_oversize + self.tx_dropped
+        stats.rx_nohandler += self.rx_nohandler
+        stats.rx_otherhost_dropped += self.rx_otherhost_dropped
         return stats
 
     def _check_context(self, what: str) -> None:
@@ -227,3 +356,18 @@ class NetDevice:
     def __repr__(self) -> str:
         state = "UP" if self.up else "DOWN"
         return f"<NetDevice {self.name}: {state}, mtu {self.mtu}, {self.dev_addr.hex(':')}, {self.txq!r}>"
+
+
+def alloc_netdev_mqs(
+    stack: Stack, priv: Any = None, *, name: str = "eth%d", setup: Callable[[NetDevice], object] | None = None, txqs: int = 1
+) -> NetDevice:
+    """A device of `txqs` transmit queues, not registered; `setup(device)` fills it in. The driver sets `netdev_ops` and `dev_addr`."""
+    device = NetDevice(stack, name=name, num_tx_queues=txqs, priv=priv)
+    if setup is not None:
+        setup(device)
+    return device
+
+
+def alloc_etherdev(stack: Stack, priv: Any = None, *, txqs: int = 1) -> NetDevice:
+    """An Ethernet device, "eth%d", MTU 1500, not registered (alloc_etherdev_mqs)."""
+    return alloc_netdev_mqs(stack, priv, txqs=txqs)

@@ -21,7 +21,8 @@ from fastring.capture import Capture, CaptureCursor, CaptureError
 from fastring.capture_writer import CaptureWriter
 from fastring.clock import MonotonicClock, VirtualClock
 from fastring.wire import Wire
-from softnet.netdev import ETH_DATA_LEN, ETH_HLEN, NetDevice
+from softnet.ethernet import ETH_DATA_LEN, ETH_HLEN
+from softnet.netdev import NetDevice
 from softnet.stack import Stack
 from softnet.wire import Cabling, open_wire, wire_kind
 from softnet.wire.pcap import writer_drops
@@ -197,8 +198,8 @@ class Replay:
         bus = LocalBus(card, memory=memory)
         undo.callback(bus.close)
         device = probe(bus, stack, mtu=self.result.mtu)
-        assert isinstance(device.ops, E1000Adapter)
-        return _Card(card, device, device.ops.napi)
+        assert isinstance(device.netdev_ops, E1000Adapter)
+        return _Card(card, device, device.netdev_ops.napi)
 
     def _play(self, undo: ExitStack, memory: HostMemory, progress: Callable[[int], None] | None) -> None:
         addresses = {}

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 
 from fastring.clock import Clock, MonotonicClock
 from fastring.napi import Softirq
+from softnet.dev_xmit import qdisc_run
+from softnet.netdev_link import LinkWatch
+from softnet.rtnl import NetdevEvent, Notifier, Rtnl
 
 if TYPE_CHECKING:
     from softnet.netdev import NetDevice
+    from softnet.receive import Handler
+    from softnet.sch_generic import Qdisc
 
 IFNAMSIZ = 16  # with the NUL at the end
 
@@ -25,7 +30,22 @@ class Stack:
         self.clock = MonotonicClock() if clock is None else clock
         self.softirq = Softirq(self.clock)
         self.devices: dict[str, NetDevice] = {}
+        self.rtnl = Rtnl()
+        self.linkwatch = LinkWatch()
+        self.taps: list[Handler] = []  # ptype_all: packet sockets on every device
+        self.protocols: dict[int, list[Handler]] = {}  # ptype_base, by ETH_P_*
+        self.notifiers: list[Notifier] = []
         self._next_ifindex = 1
+        self._scheduled: dict[Qdisc, None] = {}
+
+    def notify(self, event: NetdevEvent, device: NetDevice) -> None:
+        """call_netdevice_notifiers: rtnl."""
+        for notifier in tuple(self.notifiers):
+            notifier(event, device)
+
+    def netif_schedule(self, qdisc: Qdisc) -> None:
+        """Have a qdisc run by the next `run`, and again until it is empty."""
+        self._scheduled[qdisc] = None
 
     def new_ifindex(self) -> int:
         """The next interface index; they are not reused."""
@@ -48,13 +68,26 @@ class Stack:
         return name
 
     def run(self) -> int:
-        """Fire due timers and run the softirq until nothing is pending; return how many packets and interrupts it handled."""
+        """Fire due timers and run the softirqs until nothing is pending; return how many packets and interrupts they handled."""
         total, done = 0, 1
         while done:
             self.clock.fire_due()
             done = self.softirq.net_rx_action()
+            if self._scheduled:
+                done += self.net_tx_action()
+            self.linkwatch.run()
             total += done
         return total
+
+    def net_tx_action(self) -> int:
+        """Run the qdiscs that have packets and whose queue is awake; returns how many packets they sent."""
+        sent = 0
+        for qdisc in tuple(self._scheduled):
+            if not qdisc.qlen:
+                del self._scheduled[qdisc]
+            elif not qdisc.queue.txq.xmit_stopped:
+                sent += qdisc_run(qdisc)
+        return sent
 
     def close(self) -> None:
         """Unregister every device."""

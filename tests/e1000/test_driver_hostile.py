@@ -51,7 +51,7 @@ class Victim:
         self.sink = self.device.sink = RecordingSink()
         self.device.register()
         self.device.open()
-        self.ops = self.device.ops
+        self.ops = self.device.netdev_ops
         self.rx_base, self.tx_base = self.ops.rx.iova, self.ops.tx.iova
         self.next = 0
         undo.callback(self.check)

@@ -47,11 +47,11 @@ class Host:
 
     def is_down(self, allocated=0):
         """Whether nothing of an open device is left."""
-        napi = self.device.ops.napi
+        napi = self.device.netdev_ops.napi
         assert not self.device.up
         assert self.memory.arena.allocated == allocated
         assert napi.disabled
-        assert napi.tx is napi.rx is self.device.ops.tx is self.device.ops.rx is None
+        assert napi.tx is napi.rx is self.device.netdev_ops.tx is self.device.netdev_ops.rx is None
         self.bus.irq.request_irq(lambda: None)
         self.bus.irq.free_irq()
         self.stack.softirq.add_irq(self.bus.irq)
@@ -205,7 +205,7 @@ def test_a_second_driver_on_the_same_bus_is_refused_and_the_first_goes_on(undo):
 def test_the_ring_and_its_buffers_can_be_closed_twice(undo):
     host = Host(undo)
     host.device.open()
-    tx, rx = host.device.ops.tx, host.device.ops.rx
+    tx, rx = host.device.netdev_ops.tx, host.device.netdev_ops.rx
     pool = rx.pool
     host.device.stop()
     tx.close()

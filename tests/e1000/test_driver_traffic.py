@@ -96,7 +96,7 @@ def test_packets_complete_whatever_the_distance_between_reports(two_cards, bql, 
     sent = mixed(900)
     two.send(sent)
     assert two.sink.packets == sent
-    assert two.near.ops.tx.in_flight == 0
+    assert two.near.netdev_ops.tx.in_flight == 0
     assert two.near.stats64.tx_packets == 900
 
 
@@ -104,7 +104,7 @@ def test_packets_complete_whatever_the_distance_between_reports(two_cards, bql, 
 def test_status_is_asked_for_every_so_many_packets_and_on_the_last(two_cards, rs_every, expected):
     two = two_cards(bql=False, rs_every=rs_every)
     two.send(mixed(20), run=False)
-    ring = two.near.ops.tx.iova
+    ring = two.near.netdev_ops.tx.iova
     words = [int.from_bytes(two.memory.addresses.read(ring + 16 * i + 8, 8), "little") for i in range(20)]
     assert sum(bool(word & RS) for word in words) == expected
     assert words[-1] & RS
@@ -114,7 +114,8 @@ def test_the_same_input_gives_the_same_interrupts_and_counters(two_cards):
     def run():
         two = two_cards()
         two.send(mixed(700))
-        return (two.near.ops.napi.interrupts, two.far.ops.napi.interrupts, two.far.ops.napi.polls, two.near.txq.stops, two.near.txq.limit)
+        near, far = two.near.netdev_ops.napi, two.far.netdev_ops.napi
+        return (near.interrupts, far.interrupts, far.polls, two.near.txq.stops, two.near.txq.limit)
 
     assert run() == run()
 
@@ -125,11 +126,11 @@ def test_the_same_input_gives_the_same_interrupts_and_counters(two_cards):
 def test_packets_without_a_bus_address_are_copied_and_mapped_ones_are_not(two_cards):
     two = two_cards()
     two.send(mixed(10))
-    assert two.near.ops.tx.bounced == 10
+    assert two.near.netdev_ops.tx.bounced == 10
     content = packet(1000, to=FAR) + packet(700, to=FAR)
     iova = two.memory.map(content)
     two.send(Burst.from_mapped(content, iova=iova, offsets=[0, 1000], lengths=[1000, 700]))
-    assert two.near.ops.tx.bounced == 10
+    assert two.near.netdev_ops.tx.bounced == 10
     assert two.sink.packets[10:] == [content[:1000], content[1000:]]
 
 
@@ -168,7 +169,7 @@ def test_a_packet_of_up_to_18_pieces_is_sent_and_of_more_dropped_and_counted(two
     fits = pieces <= 18
     assert two.sink.packets == ([content, packet(60, to=FAR), content, content] if fits else [packet(60, to=FAR)])
     assert two.drops == ({} if fits else {"near_tx_dropped": 3})
-    assert two.near.ops.tx.bounced == (3 * pieces * fits + 1)
+    assert two.near.netdev_ops.tx.bounced == (3 * pieces * fits + 1)
 
 
 @pytest.mark.parametrize("size", [80, 256])
@@ -182,7 +183,7 @@ def test_packets_in_pieces_keep_whole_and_in_order_around_the_ring(two_cards, si
     two.send(sent)
     assert two.sink.packets == mixed(400)
     assert two.near.stats64.tx_bytes == sum(map(len, mixed(400)))
-    assert two.near.ops.tx.busy == 0
+    assert two.near.netdev_ops.tx.busy == 0
 
 
 # --- flow control ---
@@ -193,7 +194,7 @@ def test_a_full_ring_stops_the_queue_before_it_is_busy_and_completions_wake_it(t
     held = Held(two)
     sent = mixed(200)
     accepted = send_some(two, sent)
-    tx, queue = two.near.ops.tx, two.near.txq
+    tx, queue = two.near.netdev_ops.tx, two.near.txq
     assert queue.state == DRV_XOFF
     assert 79 - 18 < accepted <= 79
     assert tx.in_flight == accepted
@@ -213,9 +214,9 @@ def test_a_queue_woken_without_room_is_busy_and_the_packets_stay_the_callers(two
     accepted = send_some(two, sent)
     two.near.txq.start()                            # a false wake
     assert send_some(two, sent[accepted:]) == 0
-    assert two.near.ops.tx.busy > 0
+    assert two.near.netdev_ops.tx.busy > 0
     assert two.near.txq.requeues > 0
-    assert two.near.ops.tx.in_flight == accepted
+    assert two.near.netdev_ops.tx.in_flight == accepted
     held.let_go()
     two.stack.run()
     two.near.txq.start()
@@ -355,7 +356,7 @@ def test_every_poll_weight_delivers_everything(two_cards, weight):
     sent = mixed(400)
     two.send(sent)
     assert two.sink.packets == sent
-    assert two.far.ops.napi.overruns == 0
+    assert two.far.netdev_ops.napi.overruns == 0
 
 
 def test_padding_added_by_the_card_is_seen_by_the_receiver_and_counted(two_cards):

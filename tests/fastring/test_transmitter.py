@@ -208,11 +208,11 @@ def test_a_captures_frames_are_sent_where_they_lie_when_they_are_mapped(link, tm
     sender = link.near.transmitter()
     with Capture(path) as capture:
         cursor = capture.cursor()
-        cursor.dma_base = link.near.ops.bus.memory.map(capture)
+        cursor.dma_base = link.near.netdev_ops.bus.memory.map(capture)
         play_out(sender, cursor)
         link.stack.run()
-        link.near.ops.bus.memory.unmap(cursor.dma_base)
-        assert link.near.ops.tx.bounced == 0
+        link.near.netdev_ops.bus.memory.unmap(cursor.dma_base)
+        assert link.near.netdev_ops.tx.bounced == 0
     assert link.sink.packets == packets(50)
 
 

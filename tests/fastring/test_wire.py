@@ -126,7 +126,7 @@ def test_a_burst_a_wire_is_given_can_be_sent_on_by_another_device(pieces):
         stack.run()
         assert bridge.error is None
         assert far.sink.packets == [content, content]
-        assert near.ops.tx.bounced == 2 * pieces
+        assert near.netdev_ops.tx.bounced == 2 * pieces
 
 
 def test_a_burst_a_wire_is_given_has_no_times_and_no_buffers():

@@ -14,6 +14,8 @@ from scapy.utils import RawPcapReader
 from fastring.capture_writer import CaptureWriter
 from softnet.cli import main
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 Outcome = namedtuple("Outcome", "status out err")
 
 

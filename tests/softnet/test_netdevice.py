@@ -52,7 +52,7 @@ def wire():
 def device(stack, wire):
     with E1000Device(mac="52:54:00:00:00:01", wire=wire) as card, LocalBus(card) as bus:
         device = probe(bus, stack)
-        device.ops = Driver(device.ops)
+        device.netdev_ops = Driver(device.netdev_ops)
         yield device
         device.unregister()
 
@@ -101,7 +101,7 @@ def test_a_name_in_use_is_not_registered_again(device, stack):
 def test_opening_needs_registering(device):
     with raises(errno.ENODEV):
         device.open()
-    assert device.ops.calls == []
+    assert device.netdev_ops.calls == []
 
 
 def test_open_and_stop_call_the_driver_once(device):
@@ -112,7 +112,7 @@ def test_open_and_stop_call_the_driver_once(device):
     for _ in range(2):
         device.stop()
         assert not device.up
-    assert device.ops.calls == ["open", "stop"]
+    assert device.netdev_ops.calls == ["open", "stop"]
 
 
 def test_it_can_be_opened_and_stopped_over_and_over(device):
@@ -129,19 +129,19 @@ def test_stopping_what_was_never_opened_does_nothing(device):
     device.stop()
     device.register()
     device.stop()
-    assert device.ops.calls == []
+    assert device.netdev_ops.calls == []
 
 
 def test_a_driver_that_cannot_open_leaves_it_down_and_may_be_tried_again(device):
     device.register()
-    device.ops.fails = True
+    device.netdev_ops.fails = True
     with raises(errno.EIO):
         device.open()
     assert not device.up
     assert device.txq.down
     device.stop()
-    assert device.ops.calls == ["open"]
-    device.ops.fails = False
+    assert device.netdev_ops.calls == ["open"]
+    device.netdev_ops.fails = False
     device.open()
     assert device.up
     assert not device.txq.down
@@ -151,10 +151,10 @@ def test_unregistering_an_open_device_stops_it_first(device, stack):
     device.register()
     device.open()
     device.unregister()
-    assert device.ops.calls == ["open", "stop"]
+    assert device.netdev_ops.calls == ["open", "stop"]
     assert (device.up, device.registered, stack.devices) == (False, False, {})
     device.unregister()
-    assert device.ops.calls == ["open", "stop"]
+    assert device.netdev_ops.calls == ["open", "stop"]
 
 
 def test_an_unregistered_device_may_be_registered_again_with_its_name_and_a_new_index(device):
@@ -259,9 +259,9 @@ def test_the_mtu_of_an_open_device_stays(device):
 
 def test_a_device_is_not_made_with_an_mtu_out_of_its_range(stack, device):
     with raises(errno.EINVAL):
-        NetDevice(stack, device.ops, dev_addr=MAC, mtu=1501)
+        NetDevice(stack, device.netdev_ops, dev_addr=MAC, mtu=1501)
     with raises(errno.EINVAL):
-        NetDevice(stack, device.ops, dev_addr=MAC, mtu=67)
+        NetDevice(stack, device.netdev_ops, dev_addr=MAC, mtu=67)
 
 
 # --- statistics ---
