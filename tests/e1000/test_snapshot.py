@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from e1000 import regs
 from e1000.bus import HostMemory, LocalBus
 from e1000.device import E1000Device
+from e1000.regmap import expand
 from e1000.trace import Trace
 from fastring.burst import Burst
 from fastring.clock import VirtualClock
@@ -332,8 +333,9 @@ def test_a_forged_snapshot_is_refused_or_makes_a_card_that_works_after_a_reset(c
     card.config_write(0xE0, 0, 2)
     card.config_write(4, 7, 2)
     card.write(regs.CTRL, regs.CTRL_RST)
-    fresh = E1000Device(eeprom=card.eeprom)
-    assert {n: v for n, v in card.dump().items() if n != "STATUS"} == {n: v for n, v in fresh.dump().items() if n != "STATUS"}
+    dump, fresh = card.dump(), E1000Device(eeprom=card.eeprom).dump()
+    reset = [name for name, register in expand().values() if not register.sticky and name != "STATUS"]
+    assert {name: dump[name] for name in reset} == {name: fresh[name] for name in reset}
 
 
 PAUSE = bytes.fromhex("0180C2000001") + bytes(6) + bytes.fromhex("880800011000") + bytes(42)
