@@ -5,7 +5,7 @@ from libc.stdio cimport fprintf, stderr
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcpy
 
-from e1000.device.state cimport DROP_RX_DISABLED, FIFO_SIZE, RAR_ENTRIES, Card
+from e1000.device.state cimport DROP_RX_DISABLED, FIFO_SIZE, HOLD_LINK, RAR_ENTRIES, Card
 from e1000.device.statistics cimport stat_index
 from e1000.regs cimport CRC_LENGTH, MAX_FRAME, TPR
 from fastring.burst cimport FRAME_MORE, NO_BUFFER, NO_IOVA, Frame, packets_in
