@@ -324,6 +324,7 @@ cdef void load_eeprom(Card* card) noexcept nogil:
         wake = (WUC_APME if words[CONTROL3] & CONTROL3_APM else 0) | (WUC_APMPME if words[CONTROL2] & CONTROL2_APM_PME else 0)
         control |= (CTRL_FRCSPD if words[CONTROL1] & CONTROL1_FRCSPD else 0) | (CTRL_SLU if words[CONTROL3] & CONTROL3_APM else 0)
     card.regs[CTRL >> 2] = control
+    rx_configure(card)
     card.regs[WUC >> 2] = wake
     card.regs[RAL0 >> 2] = words[0] | <uint32_t>words[1] << 16 if good else 0
     card.regs[RAH0 >> 2] = words[2] | RAH_AV if good else 0
@@ -364,7 +365,6 @@ cdef void card_reset(Card* card) noexcept nogil:
     empty_fifo(card)
     resize_packet_buffer(card, card.regs[PBA >> 2])
     card.rx_checksums = False
-    rx_configure(card)
     eeprom_reset(&card.eeprom)
     load_eeprom(card)
     update_status(card)

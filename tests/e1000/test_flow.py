@@ -163,6 +163,16 @@ def test_without_rfce_pause_frames_are_ignored(timed):
     assert not paused(timed)
 
 
+def test_without_rfce_after_the_eeprom_was_read_again_they_are_ignored_too(card):
+    set_up(card, rctl=regs.RCTL_PMCF)
+    card.write(regs.CTRL_EXT, regs.CTRL_EXT_EE_RST)
+    assert not card.read(regs.CTRL) & regs.CTRL_RFCE
+    card.receive(pause(100, to=BROADCAST))
+    card.receive(pause(100))
+    assert card.counts("XOFFRXC") == (0,)
+    assert card.take() == [pause(100, to=BROADCAST)]
+
+
 def test_in_half_duplex_there_is_no_pause(timed):
     Mdio(timed).write(BMCR, SPEED_LOW)
     timed.clock.advance(SECOND)

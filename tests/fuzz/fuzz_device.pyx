@@ -10,13 +10,14 @@ from libc.string cimport memcmp, memcpy, memset
 
 from e1000.bus.base cimport HostMemory
 from e1000.device.card cimport E1000Device
+from e1000.device.faults cimport Faults, Plan, faults_cancel, settle
 from e1000.device.link cimport link_restart
 from e1000.device.pci cimport COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, PCI_COMMAND, config_read, config_write, io_read, io_write
 from e1000.device.pci cimport memory_read, memory_write
 from e1000.device.recorder cimport Recorder
 from e1000.device.snapshot cimport ACCEPTED, Refusal, Snapshot, checksum, load, save
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, Card
-from e1000.device.watch cimport start_recording, stop_recording
+from e1000.device.watch cimport RING_RX, RING_TX, start_recording, stop_recording
 from e1000.regs cimport *
 from fastring.burst cimport FRAME_ERRORS, Frame
 from fastring.clock cimport VirtualClock
@@ -48,6 +49,8 @@ cdef Card* card
 cdef Card pristine                  # as it was made: where every script begins
 cdef E1000Device device
 cdef Recorder recorder
+cdef Faults faults
+cdef Plan no_faults_yet
 cdef FuzzWire wire
 cdef VirtualClock clock
 cdef Script script
@@ -263,13 +266,27 @@ cdef void access_eeprom() noexcept nogil:
 
 
 cdef void watch(uint32_t how) noexcept nogil:
-    """Bit 0 records, bit 1 is strict mode: what E1000Device.record and strict= do."""
+    """Bit 0 records, bit 1 is strict mode, bit 2 makes faults: what E1000Device.record, strict= and faults= do."""
     if how & 1 and device.watch.recorder == NULL:
         start_recording(card, &device.watch, <void*>recorder, 0)
     elif not how & 1 and device.watch.recorder != NULL:
         stop_recording(card, &device.watch)
     device.watch.strict = <void*>device.strict if how & 2 else NULL
     card.watch = &device.watch if how & 3 else NULL
+    if how & 4 and card.faults == NULL and not card.tx_running:
+        faults.attach(card)
+    elif not how & 4 and card.faults != NULL and not card.tx_running:
+        settle_both()
+        faults_cancel(card)
+        faults.plan.cable_out = False
+        link_restart(card)
+
+
+cdef void settle_both() noexcept nogil:
+    """Before a snapshot: what is late is written now."""
+    if not card.tx_running:
+        settle(card, RING_TX)
+        settle(card, RING_RX)
 
 
 cdef void move_mdio() noexcept nogil:
@@ -297,7 +314,9 @@ cdef void reset() noexcept nogil:
 
 
 cdef void save_and_restore() noexcept nogil:
-    cdef Refusal refusal = save(card, &snapshot)
+    cdef Refusal refusal
+    settle_both()
+    refusal = save(card, &snapshot)
     check((refusal == ACCEPTED) != card.tx_running, "a card that cannot be saved")
     if refusal == ACCEPTED:
         refusal = load(card, <uint8_t*>&snapshot, sizeof(Snapshot), &scratch)
@@ -313,6 +332,7 @@ cdef void restore_forged() noexcept nogil:
     cdef uint32_t how = u8(&script), i, at, small = <uint32_t>(<uint8_t*>card.regs - <uint8_t*>card)
     cdef uint8_t* content = <uint8_t*>&snapshot.card
     if snapshot.version == 0:
+        settle_both()
         save(card, &snapshot)
     for i in range(how & 7):
         at = u16(&script)
@@ -390,6 +410,7 @@ cdef void works_after_reset() noexcept nogil:
     cdef uint8_t content[100]
     cdef uint8_t* descriptor
     cdef int i
+    watch(0)
     wire.places, wire.echo, wire.acts = 0xFFFFFFFFu, False, 0
     config_write(card, 0xE0, 0, 2)                          # PMCSR: D0
     config_write(card, PCI_COMMAND, COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER, 2)
@@ -442,6 +463,7 @@ cdef void begin() noexcept nogil:
     global snapshots_left
     watch(0)
     memcpy(card, &pristine, sizeof(Card))
+    memcpy(&faults.plan, &no_faults_yet, sizeof(Plan))
     memset(card.fifo, 0, FIFO_SIZE)
     clock.timers = NULL
     clock._now = 0
@@ -466,7 +488,7 @@ cdef int run_input(const uint8_t* data, size_t size) noexcept nogil:
 
 def make_world():
     """A card on a bus and a cable, its link up."""
-    global device, wire, clock, card, recorder
+    global device, wire, clock, card, recorder, faults
     from e1000 import regs
     from e1000.bus import LocalBus
     cdef HostMemory memory = HostMemory(size=4096)
@@ -477,6 +499,9 @@ def make_world():
     wire.act = act
     recorder = Recorder(lambda events: None, clock=clock)
     device = E1000Device(wire=wire, clock=clock, strict=True)
+    faults = Faults(seed=1, link_flap=0.1, lost_interrupt=0.1, delayed_dma=0.3, single_collision=0.1, multiple_collisions=0.1,
+                    excessive_collisions=0.1, late_collision=0.1, deferred=0.1, no_carrier=0.1)
+    memcpy(&no_faults_yet, &faults.plan, sizeof(Plan))
     world = LocalBus(device, memory=memory)
     card = device.card
     clock.advance(SECONDS)

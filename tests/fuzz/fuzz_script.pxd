@@ -27,7 +27,7 @@ cpdef enum:                         # an action's first byte, modulo 32. Add beh
     RESET                           # CTRL.RST, CTRL.PHY_RST, CTRL_EXT.EE_RST
     SNAPSHOT                        # saved, and restored into the same card
     FORGE                           # restored from what was saved before, some bytes of it changed
-    WATCH                           # strict mode and recording, on or off
+    WATCH                           # strict mode, recording and faults, on or off
     MDIO                            # a frame to the PHY, bit by bit through CTRL
 
 ctypedef struct Script:

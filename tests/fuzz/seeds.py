@@ -230,6 +230,17 @@ SEEDS = {
     + write("STATUS", 5)
     + do("RESET", 0)
     + frames(packet(IPV4, 60)),
+    "faults": do("WATCH", 4)
+    + RINGS
+    + 4 * (frames(packet(IPV4, 60), packet(IPV4, 1514)) + send(legacy(60), data(100), legacy(600, 0x0A)))
+    + SECOND
+    + write("RDLEN", 0x80)
+    + write("TDLEN", 0x80)
+    + segments(IPV4, 3000, 1000, 3)
+    + do("SNAPSHOT")
+    + read("ICR")
+    + do("RESET", 0)
+    + do("WATCH", 0),
     "MDIO": do("MDIO", 0xA0, u32(0x30000000)) + do("MDIO", 0xE0, u32(0x00040000)) + do("MDIO", 0xA0, u32(0x10001200)),
     "resets": RINGS + frames(packet(IPV4, 60)) + do("RESET", 0) + do("RESET", 1) + do("RESET", 3) + RINGS + frames(packet(IPV4, 60)),
 }
