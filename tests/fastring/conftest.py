@@ -7,6 +7,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "bench" / "peers")]
+import mutable_txq  # noqa: E402
 import peers  # noqa: E402
 
 from fastring.clock import VirtualClock  # noqa: E402
@@ -23,9 +24,24 @@ def softirq(clock):
     return Softirq(clock)
 
 
-@pytest.fixture(scope="session")
-def threads(tmp_path_factory):
+def built(build, *arguments):
     try:
-        return peers.build_extension(HERE / "threads.pyx", tmp_path_factory.mktemp("threads"))
+        return build(*arguments)
     except peers.Unavailable as reason:
         pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def threads(tmp_path_factory):
+    return built(peers.build_extension, HERE / "threads.pyx", tmp_path_factory.mktemp("threads"))
+
+
+@pytest.fixture(scope="session")
+def stop_wake(tmp_path_factory):
+    return built(peers.build_extension, HERE / "stop_wake.pyx", tmp_path_factory.mktemp("stop_wake"))
+
+
+@pytest.fixture(scope="session")
+def mutable(tmp_path_factory):
+    """TxQueue with a switch at each fence, and its races."""
+    return built(mutable_txq.MutableTxq, tmp_path_factory.mktemp("mutable_txq"))
