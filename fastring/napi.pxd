@@ -27,6 +27,7 @@ cdef class Napi:
     cdef bint complete_done(self, int work) noexcept nogil      # True: interrupts may be unmasked
     cdef int _poll_weight(self) noexcept nogil
     cdef bint _try_own(self) noexcept nogil
+    cdef bint _give_up(self) noexcept nogil
 
 
 cdef class Softirq:

@@ -106,6 +106,14 @@ cdef class Napi:
                 return True
         return False
 
+    cdef bint _give_up(self) noexcept nogil:
+        """End a disable() in vain; the poll looks again, for what was refused meanwhile. False: it has completed, and is owned."""
+        cdef uint32_t state = load_acquire32(&self.state)
+        while not compare_exchange32(&self.state, &state,
+                                     state & ~<uint32_t>NAPI_DISABLE | (NAPI_MISSED if state & NAPI_SCHED else NAPI_SCHED)):
+            pass
+        return state & NAPI_SCHED != 0
+
     def on_poll(self, int budget):
         """Called to receive at most `budget` packets, GIL held; returns how many. Fewer: call napi_complete_done first.
 
@@ -158,8 +166,14 @@ cdef class Napi:
                         self.softirq.run()
                 else:
                     time.sleep(WAIT)
+        except BaseException as error:
+            if self._give_up():
+                raise
             self.disabled = True
-        finally:
+            if not isinstance(error, TimeoutError):
+                raise
+        else:
+            self.disabled = True
             fetch_and32(&self.state, ~<uint32_t>NAPI_DISABLE)
 
     @property

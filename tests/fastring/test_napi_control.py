@@ -5,6 +5,7 @@ import gc
 import threading
 import time
 import weakref
+from types import SimpleNamespace
 
 import pytest
 from napi_poller import Poller, added, scheduled
@@ -70,7 +71,9 @@ def test_disable_gives_up_on_a_poll_that_never_completes(softirq):
     with pytest.raises(TimeoutError, match="did not complete"):
         napi.disable(timeout=0.01)
     assert not napi.disabled
-    napi.napi_complete_done(0)
+    assert napi.napi_complete_done(0) is False      # something may have been refused meanwhile
+    softirq.net_rx_action()
+    assert napi.napi_complete_done(0) is True
     napi.disable(timeout=0.01)
 
 
@@ -186,6 +189,62 @@ def test_disable_waits_for_the_poll_on_the_other_thread(running):
     assert not getattr(napi, "polling", False)
     assert napi.packets == 1
     running.remove(napi)
+
+
+class Held(Poller):
+    """Its first poll waits in the middle, until disable() looks at the clock for the last time: then both go on in turn."""
+
+    def __init__(self, monkeypatch):
+        super().__init__()
+        self.polling, self.no_time_left, self.done, self.gave_up = (threading.Event() for _ in range(4))
+        looks = iter((lambda: 0.0, self.last_look))
+        monkeypatch.setattr("fastring.napi.time", SimpleNamespace(monotonic=lambda: next(looks)(), sleep=time.sleep))
+
+    def last_look(self):
+        self.no_time_left.set()
+        assert self.done.wait(5)
+        return 10.0
+
+    def on_poll(self, budget):
+        if self.polls == 0:
+            self.polling.set()
+            assert self.no_time_left.wait(5)
+            self.in_the_middle()
+        return super().on_poll(budget)
+
+
+def test_disable_that_sees_the_poll_complete_at_the_last_moment_has_succeeded(running, monkeypatch):
+    class Late(Held):
+        def in_the_middle(self):
+            self.unmasked.append(self.napi_complete_done(0))
+            self.done.set()
+
+    napi = scheduled_and_polling(running, Late(monkeypatch))
+    napi.disable()          # to raise would be to leave it enabled, but what was scheduled since it completed was refused
+    assert napi.disabled
+    assert napi.unmasked[0] is True
+
+
+def test_what_disable_refused_before_it_gave_up_is_polled_for(running, monkeypatch):
+    class Late(Held):
+        def in_the_middle(self):
+            self.refused = not self.napi_schedule()
+            self.done.set()
+            assert self.gave_up.wait(5)
+
+    napi = scheduled_and_polling(running, Late(monkeypatch))
+    with pytest.raises(TimeoutError, match="did not complete"):
+        napi.disable()
+    monkeypatch.undo()
+    napi.gave_up.set()
+    napi.disable()
+    assert (napi.refused, napi.unmasked) == (True, [False, True])
+
+
+def scheduled_and_polling(softirq, napi):
+    scheduled(softirq, napi)
+    assert napi.polling.wait(5)
+    return napi
 
 
 def test_napis_come_and_go_while_the_other_thread_polls(running):

@@ -11,9 +11,9 @@ import spin
 
 @pytest.fixture
 def check(tmp_path):
-    def check(model, defines):
+    def check(model, defines, **options):
         try:
-            return spin.check(model, defines, tmp_path)
+            return spin.check(model, defines, tmp_path, **options)
         except spin.Unavailable as reason:
             pytest.skip(str(reason))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-MONITORS = {"at_rest"}              # only there to find an error, so never run to their end
+MONITORS = {"at_rest", "closed"}    # only there to find an error, so never run to their end
 
 
 class Unavailable(Exception):
@@ -28,16 +28,20 @@ class Verdict:
     log: str
 
 
-def check(model: str, defines: str, folder: Path) -> Verdict:
-    """Check a model of this folder with these names defined; what is made of it goes into `folder`."""
+def check(model: str, defines: str, folder: Path, *, for_ever: bool = False) -> Verdict:
+    """Check a model of this folder with these names defined; what is made of it goes into `folder`.
+
+    `for_ever` looks for ways to run on without ever coming to a label `progress`, though every process that can go on does in the end.
+    """
     for program, package in (("spin", "spin"), ("gcc", "gcc")):
         if shutil.which(program) is None:
             raise Unavailable(f"{program} is not installed (Debian: {package})")
     for source in HERE.glob("*.pml"):
         shutil.copy(source, folder)
     run(folder, "spin", *(f"-D{name}" for name in defines.split()), "-a", model)
-    run(folder, "gcc", "-O1", "-w", "-DSAFETY", "-DBFS", "-o", "pan", "pan.c")
-    log = run(folder, "./pan")
+    search = ["-DNP", "-DNFAIR=3"] if for_ever else ["-DSAFETY", "-DBFS"]
+    run(folder, "gcc", "-O1", "-w", *search, "-o", "pan", "pan.c")
+    log = run(folder, "./pan", *(["-m1000000", "-l", "-f"] if for_ever else []))
     errors, states = (int(re.search(pattern, log)[1]) for pattern in (r"errors: (\d+)", r"(\d+) states, stored"))
     error = re.search(r"^pan:1: (.*) \(at depth", log, re.MULTILINE)
     assert bool(errors) == bool(error), log
