@@ -45,6 +45,7 @@ cdef class Softirq:
     # One net_rx_action: services interrupts, polls what is scheduled; returns packets + interrupts handled.
     cdef int run(self) noexcept nogil
     cdef bint pending(self) noexcept nogil
+    cdef int raise_error(self) except -1
     cdef int _service_irqs(self) noexcept nogil
     cdef int _poll_first(self) noexcept nogil
     cdef void _append(self, Napi napi) noexcept nogil

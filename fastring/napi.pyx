@@ -375,11 +375,16 @@ cdef class Softirq:
         cdef int done
         with nogil:
             done = self.run()
+        self.raise_error()
+        return done
+
+    cdef int raise_error(self) except -1:
+        """Raise the first error that a handler or a poll left behind; who runs it without the GIL calls this now and then."""
         for source in (*self._napis, *self._irqs):
             if source.error is not None:
                 error, source.error = source.error, None
                 raise error
-        return done
+        return 0
 
     @property
     def in_softirq(self):

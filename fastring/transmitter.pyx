@@ -132,7 +132,7 @@ cdef class Transmitter:
         """Send the next `rounds` bursts of `source`; return False at its end.
 
         Raises TimeoutError when the queue made no progress for `patience` seconds (the kernel's watchdog_timeo), with the rest of
-        the burst kept, and what the source's `error` is when it failed.
+        the burst kept, what a handler or a poll raised meanwhile, and what the source's `error` is when it failed.
         """
         cdef int state
         deadline = None
@@ -146,6 +146,7 @@ cdef class Transmitter:
                 raise self._refused()
             if state != IDLE:
                 return state == GOING
+            self.softirq.raise_error()
             if self.packets != sent or deadline is None:
                 deadline = time.monotonic() + patience
             elif time.monotonic() > deadline:
@@ -165,6 +166,8 @@ cdef class Transmitter:
                     idle = 0 if moved else idle + 1
             if moved == REFUSED:
                 raise self._refused()
+            if idle:
+                self.softirq.raise_error()
             if idle and time.monotonic() > deadline:
                 raise TimeoutError(f"the transmit queue made no progress for {patience:g} s: {self.queue!r}")
         return self.packets - before

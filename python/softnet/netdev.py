@@ -135,20 +135,24 @@ class NetDevice(DeviceConfig):
             self.tell(NetdevEvent.REGISTER)
 
     def unregister(self) -> None:
-        """unregister_netdev: stop it if it is up, and forget it; again is harmless."""
+        """unregister_netdev: stop it if it is up, and forget it; again is harmless. Raises what stopping it does, if it is down anyway."""
         with self.stack.rtnl:
-            self.stop()
-            if not self.registered:
-                return
-            self.reg_state = RegState.UNREGISTERED
-            del self.stack.devices[self.name]
-            self.stack.linkwatch.forget(self)
-            self.tell(NetdevEvent.UNREGISTER)
-            self.uc.flush()
-            self.mc.flush()
-            uninit = getattr(self.netdev_ops, "uninit", None)
-            if uninit is not None:
-                uninit(self)
+            try:
+                self.stop()
+            finally:
+                if self.registered and not self.up:
+                    self._forget()
+
+    def _forget(self) -> None:
+        self.reg_state = RegState.UNREGISTERED
+        del self.stack.devices[self.name]
+        self.stack.linkwatch.forget(self)
+        self.tell(NetdevEvent.UNREGISTER)
+        self.uc.flush()
+        self.mc.flush()
+        uninit = getattr(self.netdev_ops, "uninit", None)
+        if uninit is not None:
+            uninit(self)
 
     def hold(self) -> NetDevice:
         """dev_hold: somebody refers to it, such as an open file of its statistics. Any thread."""

@@ -1,5 +1,6 @@
 """Transmitter: bursts through a driver's queue, with flow control, whole packets, and every packet accounted for."""
 
+import errno
 import struct
 
 import pytest
@@ -11,6 +12,7 @@ from e1000.driver import probe
 from fastring.burst import Burst, BurstSink, BurstSource, RepeatSource
 from fastring.capture import Capture, CaptureError
 from fastring.clock import MonotonicClock, VirtualClock
+from fastring.irq import IrqLine
 from fastring.transmitter import Transmitter
 from fastring.txq import TxQueue, XmitTarget
 from fastring.wire import NullWire, pair
@@ -110,6 +112,28 @@ def test_when_nothing_moves_it_times_out_and_says_how_far_it_got(link):
     link.let_go()
     link.stack.run()
     assert link.sink.packets == packets(200)[: sender.packets]
+
+
+@pytest.mark.parametrize("how", ["send", "play"])
+def test_what_a_handler_raises_while_nothing_moves_is_raised_at_once_and_nothing_is_lost(link, how):
+    def handler():
+        line.lower_irq()
+        raise OSError(errno.EIO, "the other card is on fire")
+
+    line = IrqLine()
+    line.request_irq(handler)
+    link.stack.softirq.add_irq(line)
+    link.hold()
+    sender, source = link.near.transmitter(), RepeatSource(Burst.from_packets(packets(100)), packets=300)
+    line.raise_irq()
+    with pytest.raises(OSError, match="on fire"):
+        sender.play(source) if how == "play" else sender.send(Burst.from_packets(packets(200)))
+    link.let_go()
+    if how == "play":
+        play_out(sender, source)
+        assert sender.packets == 300
+    link.stack.run()
+    assert len(link.sink.packets) == sender.packets
 
 
 def test_while_the_queue_is_stopped_the_softirq_runs_and_completions_wake_it(link):

@@ -32,6 +32,8 @@ class Driver:
     def stop(self, device):
         self.calls.append("stop")
         self.ops.stop(device)
+        if self.fails:
+            raise OSError(errno.EIO, "the card is on fire")
 
     def get_stats64(self, device, stats):
         self.ops.get_stats64(device, stats)
@@ -155,6 +157,15 @@ def test_unregistering_an_open_device_stops_it_first(device, stack):
     assert (device.up, device.registered, stack.devices) == (False, False, {})
     device.unregister()
     assert device.netdev_ops.calls == ["open", "stop"]
+
+
+def test_a_device_whose_driver_cannot_stop_cleanly_is_down_and_forgotten_all_the_same(device, stack):
+    device.register()
+    device.open()
+    device.netdev_ops.fails = True
+    with raises(errno.EIO):
+        device.unregister()
+    assert (device.up, device.registered, stack.devices) == (False, False, {})
 
 
 def test_an_unregistered_device_may_be_registered_again_with_its_name_and_a_new_index(device):
