@@ -9,8 +9,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from cards import BareCard, TwoCards
+from qemu_guest import Guest
 
 from e1000.bus import HostMemory
+from e1000.bus.qemu import find_qemu, qemu_folder
 
 
 @pytest.fixture
@@ -44,3 +46,23 @@ def shared():
         card = BareCard(stack, memory=stack.enter_context(HostMemory(size=1 << 26)))
         card.tx_ring(256)
         yield card
+
+
+@pytest.fixture(scope="session")
+def qemu_program():
+    """The QEMU to run, which .ci/run fetches."""
+    if not (qemu_folder() / "stepped/.made-by").exists():
+        pytest.skip(f"no QEMU in {qemu_folder()}: tests/oracle/qemu.sh fetches it")
+    return find_qemu()
+
+
+@pytest.fixture
+def guest(undo, qemu_program):
+    """The driver on QEMU's card, not yet open."""
+    return Guest(undo)
+
+
+@pytest.fixture
+def opened(guest):
+    """It, open and receiving."""
+    return guest.open()

@@ -8,9 +8,8 @@ import functools
 import struct
 from collections import Counter, namedtuple
 
-from machines import BAR0, IO_BAR, RAM_BASE
-
 from e1000 import regs
+from e1000.bus.qemu import BAR0, IO_BAR, RAM_BASE
 
 EOP, IFCS, IC, RS, RPS, DEXT, VLE, IDE = (1 << 24 + i for i in range(8))
 DD, RX_EOP = 1, 2

@@ -1,8 +1,6 @@
 """Every scenario, done to our card and to QEMU's, shows the same but for the departures in departures.toml."""
 
 import functools
-import os
-from pathlib import Path
 
 import pytest
 from departures import compare, load
@@ -10,18 +8,15 @@ from machines import OurMachine, QemuMachine
 from scenarios import SCENARIOS
 from script import Script
 
+from e1000.bus.qemu import qemu_folder
+
 DEPARTURES = load()
 GROUPS = {"config", "reset", "eeprom", "phy", "rx", "tx", "irq", "flow", "stats", "loopback", "wol", "misc"}
 
 
-def qemu_folder():
-    """Where qemu.sh put its two QEMUs. .ci/run calls it first; without it the oracle is skipped."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("FASTRING_QEMU_ROOT") or home / "fastring/qemu")
-
-
 @pytest.fixture(scope="session", autouse=True)
 def qemu():
+    """.ci/run fetches them first; without them the oracle is skipped."""
     for name in ("stepped", "counting"):
         if not (qemu_folder() / name / ".made-by").exists():
             pytest.skip(f"no QEMU in {qemu_folder()}: tests/oracle/qemu.sh fetches it")
