@@ -411,7 +411,6 @@ def test_a_trace_goes_on_over_a_restore_and_tells_no_drop_of_the_other_card(undo
     first, second = BareCard(undo), BareCard(undo)
     first.receive(*[packet(60)] * 5)  # the receiver is off
     first.tx_ring()
-    second.memory.addresses.write(second.memory.iova, first.memory.addresses.read(first.memory.iova, 1 << 16))
     with Trace(second.device) as trace:
         second.device.restore(first.device.snapshot())
         second.write(regs.TDT, 0)
