@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from fastring.burst import Burst, BurstSink
@@ -14,29 +15,31 @@ from fastring.transmitter import Transmitter
 from fastring.txq import TxQueue, XmitTarget
 from softnet.ethernet import ARPHRD_ETHER, BROADCAST, ETH_DATA_LEN, ETH_HLEN, ETH_MIN_MTU, is_valid_ether_addr
 from softnet.netdev_config import DeviceConfig
-from softnet.netdev_features import RegState
+from softnet.netdev_features import ALWAYS_ON, Feature, RegState
 from softnet.netdev_ops import NetDeviceOps, NetdevTx
 from softnet.netdev_queue import NetdevQueue
+from softnet.netdev_refs import DeviceRefs
+from softnet.netdev_rx_mode import AddrAssign
 from softnet.receive import Handler, RxHandler
 from softnet.rtnl import NetdevEvent
 from softnet.sch_generic import DEFAULT_TX_QUEUE_LEN, NoQueue, PfifoFast, Qdisc
 from softnet.skbuff import SkBuff
-from softnet.stack import Stack
+from softnet.stack import Stack, check_name
 from softnet.stats import Stats64
 from softnet.watchdog import Watchdog
 
 
-class NetDevice(DeviceConfig):
+class NetDevice(DeviceConfig, DeviceRefs):
     """One network interface. `ops` drives it; `register` makes it visible in `stack`, `open` brings it up.
 
     `priv`: what the driver keeps for it (netdev_priv); gone with the last reference after `free`. Control thread only, except for
     what says otherwise.
     """
 
-    type = ARPHRD_ETHER
+    type: int = ARPHRD_ETHER
     addr_len = 6
     hard_header_len = ETH_HLEN
-    broadcast = BROADCAST
+    broadcast: bytes = BROADCAST
 
     def __init__(
         self,
@@ -50,20 +53,20 @@ class NetDevice(DeviceConfig):
         max_mtu: int = ETH_DATA_LEN,
         bql: bool = True,
         num_tx_queues: int = 1,
+        num_rx_queues: int = 1,
         priv: Any = None,
     ) -> None:
-        if num_tx_queues < 1:
-            raise OSError(errno.EINVAL, f"{name}: a device has at least 1 transmit queue, not {num_tx_queues}")
+        if num_tx_queues < 1 or num_rx_queues < 1:
+            raise OSError(errno.EINVAL, f"{name}: Unable to allocate device with zero queues")
         self.stack = stack
         self.name = name
-        self.ifindex = 0
+        self.ifindex: int = 0
         self.dev_addr = dev_addr
-        self.reg_state = RegState.UNINITIALIZED
-        self.up = False
-        self._refs = 1  # alloc_netdev's own, which `free` gives back
-        self._priv = priv
+        self.up = False  # IFF_UP
+        self.running = False  # netif_running: also while ndo_open is at work, and not while ndo_stop is
         self._xmit: XmitTarget | None = None
-        super().__init__()
+        DeviceRefs.__init__(self, priv)
+        DeviceConfig.__init__(self)
         if ops is not None:
             self.netdev_ops = ops
         self.min_mtu = min_mtu
@@ -72,8 +75,10 @@ class NetDevice(DeviceConfig):
             raise OSError(errno.EINVAL, f"{name}: MTU {mtu} is outside {min_mtu} to {max_mtu}")
         self._mtu = mtu
         self.tx = [NetdevQueue(self, i, bql=bql) for i in range(num_tx_queues)]
+        self.num_rx_queues = num_rx_queues
         self.tx_queue_len = DEFAULT_TX_QUEUE_LEN
         self.qdisc_class: Callable[[NetdevQueue], Qdisc] | None = None  # None: pfifo_fast, or noqueue if tx_queue_len is 0
+        self._qdisc_made_by: tuple[object, int] | None = None
         self.watchdog = Watchdog(self)
         self.taps: list[Handler] = []
         self.protocols: dict[int, list[Handler]] = {}
@@ -95,16 +100,14 @@ class NetDevice(DeviceConfig):
         self._select_queue: Callable[[NetDevice, SkBuff], int] | None = getattr(ops, "select_queue", None)
 
     @property
-    def priv(self) -> Any:
-        """netdev_priv: the driver's own. Raises RuntimeError once the device has been freed and nobody refers to it."""
-        if self.reg_state is RegState.RELEASED:
-            raise RuntimeError(f"{self.name}: its private data was used after free_netdev")
-        return self._priv
-
-    @property
     def txq(self) -> TxQueue:
         """Stop and wake of its first transmit queue."""
         return self.tx[0].txq
+
+    @property
+    def takes_bursts(self) -> bool:
+        """Whether its driver, which is up, gave something that takes bursts."""
+        return self._xmit is not None
 
     @property
     def num_tx_queues(self) -> int:
@@ -113,7 +116,10 @@ class NetDevice(DeviceConfig):
     # --- registration ---
 
     def register(self) -> None:
-        """register_netdev: check the address, take a name and an index. Raises OSError EADDRNOTAVAIL, EEXIST, EINVAL, EBUSY."""
+        """register_netdev: check the address, take a name and an index. Undone whole on any error.
+
+        Raises OSError EADDRNOTAVAIL, EEXIST, EINVAL, EBUSY, the driver's from ndo_init, or that of a notifier which refuses it.
+        """
         with self.stack.rtnl:
             if self.registered:
                 raise OSError(errno.EBUSY, f"{self.name} is registered already")
@@ -121,54 +127,68 @@ class NetDevice(DeviceConfig):
                 raise OSError(errno.EINVAL, f"{self.name} was freed: it cannot be registered")
             if self.addr_len != 6 or not is_valid_ether_addr(self.dev_addr):
                 raise OSError(errno.EADDRNOTAVAIL, f"{self.name}: {self.dev_addr.hex(':')} is no valid station address")
-            name = self.stack.allocate_name(self.name)
-            init = getattr(self.netdev_ops, "init", None)
-            if init is not None:
-                init(self)
-            self.name = name
-            self.ifindex = self.stack.new_ifindex()
-            self.wanted_features |= self.features & self.hw_features
-            self.stack.devices[self.name] = self
-            self.reg_state = RegState.REGISTERED
-            self.update_features()
-            self.update_operstate()
-            self.tell(NetdevEvent.REGISTER)
+            template, self.name = self.name, self.stack.allocate_name(self.name)
+            with ExitStack() as undo:
+                undo.callback(setattr, self, "name", template)
+                self._call_op("init")
+                undo.callback(self._call_op, "uninit")
+                self._check_features()
+                self.ifindex = self.stack.new_ifindex()
+                self.wanted_features = self.features & (self.hw_features | ALWAYS_ON)
+                self.notify(NetdevEvent.POST_INIT)
+                undo.pop_all()
+            self._list(template)
+
+    def _list(self, template: str) -> None:
+        """The rest of register_netdevice, from where others see it: what fails now is undone as it is unregistered."""
+        self.reg_state = RegState.REGISTERED
+        self._update_features()
+        self._linkwatch_init()
+        self.stack.devices[self.name] = self
+        if self.addr_assign_type is AddrAssign.PERM:
+            self.perm_addr = bytes(self.dev_addr)
+        try:
+            self.notify(NetdevEvent.REGISTER)
+        except BaseException:
+            self._unlist()
+            self.name = template
+            raise
+
+    def _check_features(self) -> None:
+        ops = self.netdev_ops
+        if self.features & Feature.HW_VLAN_CTAG_FILTER and not (hasattr(ops, "vlan_rx_add_vid") and hasattr(ops, "vlan_rx_kill_vid")):
+            raise OSError(errno.EINVAL, f"{self.name}: Buggy VLAN acceleration in driver! It filters, without vlan_rx_add_vid and kill_vid")
+
+    def _call_op(self, name: str) -> None:
+        operation = getattr(self.netdev_ops, name, None)
+        if operation is not None:
+            operation(self)
 
     def unregister(self) -> None:
-        """unregister_netdev: stop it if it is up, and forget it; again is harmless. Raises what stopping it does, if it is down anyway."""
+        """unregister_netdev: stop it if it is up, and forget it; again is harmless. Who still uses it afterwards is logged.
+
+        Raises what stopping it does, if it is down anyway.
+        """
         with self.stack.rtnl:
             try:
                 self.stop()
             finally:
                 if self.registered and not self.up:
-                    self._forget()
+                    self._unlist()
 
-    def _forget(self) -> None:
+    def _unlist(self) -> None:
+        """unregister_netdevice_many, once it is down."""
         self.reg_state = RegState.UNREGISTERED
         del self.stack.devices[self.name]
         self.stack.linkwatch.forget(self)
+        for queue in self.tx:  # dev_shutdown
+            queue.qdisc_sleeping = None
         self.tell(NetdevEvent.UNREGISTER)
         self.uc.flush()
         self.mc.flush()
-        uninit = getattr(self.netdev_ops, "uninit", None)
-        if uninit is not None:
-            uninit(self)
-
-    def hold(self) -> NetDevice:
-        """dev_hold: somebody refers to it, such as an open file of its statistics. Any thread."""
-        if self.reg_state is RegState.RELEASED:
-            raise RuntimeError(f"{self.name} is used after it was freed")
-        self._refs += 1
-        return self
-
-    def put(self) -> None:
-        """dev_put: and does so no more; the last one after `free` lets go of it all. Raises RuntimeError where there is none."""
-        if self._refs <= 0:
-            raise RuntimeError(f"{self.name}: more references given back than taken")
-        self._refs -= 1
-        if not self._refs:
-            self.reg_state = RegState.RELEASED
-            self._priv = None
+        self.tell(NetdevEvent.PRE_UNINIT)
+        self._call_op("uninit")
+        self._wait_allrefs()
 
     def free(self) -> None:
         """free_netdev: the driver is done with it. Raises OSError EBUSY while it is registered."""
@@ -176,37 +196,32 @@ class NetDevice(DeviceConfig):
             raise OSError(errno.EBUSY, f"{self.name} is registered: unregister it before it is freed")
         self.put()
 
-    @property
-    def refs(self) -> int:
-        """References to it, the driver's own included."""
-        return self._refs
-
     # --- up and down ---
 
     def open(self) -> None:
-        """Bring it up (dev_open); again is harmless. Raises OSError ENODEV if not registered, or the driver's error."""
+        """Bring it up (dev_open); again is harmless.
+
+        Raises OSError ENODEV if not registered, the driver's, or that of a notifier which refuses.
+        """
         if not self.registered:
             raise OSError(errno.ENODEV, f"{self.name} is not registered")
         self._check_context("opened")
         with self.stack.rtnl:
             if self.up:
                 return
-            self.tell(NetdevEvent.PRE_UP)
-            validate = getattr(self.netdev_ops, "validate_addr", None)
-            if validate is not None:
-                validate(self)
-            self._set_down(False)
+            self.notify(NetdevEvent.PRE_UP)
+            self._set_running(True)
             try:
+                self._call_op("validate_addr")
                 self._xmit = self.netdev_ops.open(self)
             except BaseException:
-                self._set_down(True)
+                self._set_running(False)
                 raise
             self.up = True
             for queue in self.tx:
                 queue.txq.start()
             self.set_rx_mode()
             self.activate()
-            self.update_operstate()
             self.tell(NetdevEvent.UP)
 
     def stop(self) -> None:
@@ -216,7 +231,7 @@ class NetDevice(DeviceConfig):
         self._check_context("stopped")
         with self.stack.rtnl:
             self.tell(NetdevEvent.GOING_DOWN)
-            self._set_down(True)
+            self._set_running(False)
             self.deactivate()
             for queue in self.tx:
                 queue.txq.stop()
@@ -228,25 +243,30 @@ class NetDevice(DeviceConfig):
                 self._is_down()
                 raise
             self._is_down()
-            self.tell(NetdevEvent.DOWN)
 
     def _is_down(self) -> None:
         self.up = False
         self._xmit = None
-        self.update_operstate()
+        self.tell(NetdevEvent.DOWN)
 
-    def _set_down(self, down: bool) -> None:
+    def _set_running(self, running: bool) -> None:
+        """__LINK_STATE_START: a queue of what does not run is not woken."""
+        self.running = running
         for queue in self.tx:
-            queue.txq.down = down
+            queue.txq.down = not running
 
     def activate(self) -> None:
-        """dev_activate: every queue its qdisc, and the watchdog, if there is a carrier."""
+        """dev_activate: every queue its qdisc, and the watchdog, if there is a carrier; else with the carrier's coming. rtnl."""
+        make = self.qdisc_class or (PfifoFast if self.tx_queue_len else NoQueue)
+        made_by = make, self.tx_queue_len
+        for queue in self.tx:
+            if queue.qdisc_sleeping is None or made_by != self._qdisc_made_by:
+                queue.qdisc_sleeping = make(queue)
+        self._qdisc_made_by = made_by
         if not self.carrier_ok:
             return
         for queue in self.tx:
-            if queue.qdisc is None:
-                make = self.qdisc_class or (PfifoFast if self.tx_queue_len else NoQueue)
-                queue.qdisc = make(queue)
+            queue.qdisc = queue.qdisc_sleeping
         self.watchdog_up()
 
     def watchdog_up(self) -> None:
@@ -257,7 +277,7 @@ class NetDevice(DeviceConfig):
         self.watchdog.up()
 
     def deactivate(self) -> None:
-        """dev_deactivate: what waits in the queues is dropped, nothing more is taken, the watchdog rests."""
+        """dev_deactivate: what waits in the queues is dropped, nothing more is taken, the watchdog rests; the qdiscs are kept. rtnl."""
         self.watchdog.down()
         for queue in self.tx:
             qdisc, queue.qdisc = queue.qdisc, None
@@ -363,15 +383,29 @@ class NetDevice(DeviceConfig):
 
 
 def alloc_netdev_mqs(
-    stack: Stack, priv: Any = None, *, name: str = "eth%d", setup: Callable[[NetDevice], object] | None = None, txqs: int = 1
+    stack: Stack,
+    priv: Any = None,
+    *,
+    name: str = "eth%d",
+    setup: Callable[[NetDevice], object] | None = None,
+    txqs: int = 1,
+    rxqs: int = 1,
 ) -> NetDevice:
-    """A device of `txqs` transmit queues, not registered; `setup(device)` fills it in. The driver sets `netdev_ops` and `dev_addr`."""
-    device = NetDevice(stack, name=name, num_tx_queues=txqs, priv=priv)
+    """A device of so many queues, not registered; `setup(device)` fills it in. The driver sets `netdev_ops` and `dev_addr`.
+
+    Raises OSError EINVAL for no queues or no name; what `setup` raises, with the device freed.
+    """
+    check_name(name)
+    device = NetDevice(stack, name=name, num_tx_queues=txqs, num_rx_queues=rxqs, priv=priv)
     if setup is not None:
-        setup(device)
+        try:
+            setup(device)
+        except BaseException:
+            device.free()
+            raise
     return device
 
 
-def alloc_etherdev(stack: Stack, priv: Any = None, *, txqs: int = 1) -> NetDevice:
+def alloc_etherdev(stack: Stack, priv: Any = None, *, txqs: int = 1, rxqs: int = 1) -> NetDevice:
     """An Ethernet device, "eth%d", MTU 1500, not registered (alloc_etherdev_mqs)."""
-    return alloc_netdev_mqs(stack, priv, txqs=txqs)
+    return alloc_netdev_mqs(stack, priv, txqs=txqs, rxqs=rxqs)

@@ -1,144 +1,162 @@
-"""What is configured of a device while it exists: MTU, address, flags, address lists, features; all under rtnl."""
+"""What is configured of a device while it exists: name, MTU, queue length, features, VLANs. All under rtnl, which these operations take."""
 
 from __future__ import annotations
 
+import enum
 import errno
 import logging
 
-from softnet.addr_list import AddrList
-from softnet.ethernet import ETH_DATA_LEN, ETH_HLEN, VLAN_HLEN, is_valid_ether_addr
-from softnet.netdev_features import ALWAYS_ON, Feature, Flag, OperState, fix_features
-from softnet.netdev_link import LinkState
+from softnet.ethernet import ETH_DATA_LEN, ETH_HLEN, ETH_P_8021Q, VLAN_HLEN
+from softnet.netdev_features import ALWAYS_ON, Feature, fix_features
+from softnet.netdev_rx_mode import ReceiveMode
 from softnet.rtnl import NetdevEvent
 
 log = logging.getLogger("softnet")
 
+IFALIASZ = 256  # with the NUL at the end
 
-class DeviceConfig(LinkState):
+
+class NameAssign(enum.IntEnum):
+    """NET_NAME_*: where a device's name is from."""
+
+    UNKNOWN = 0
+    ENUM = 1
+    PREDICTABLE = 2
+    USER = 3
+    RENAMED = 4
+
+
+class DeviceConfig(ReceiveMode):
     """NetDevice's part that `ip link set` and `ethtool -K` change."""
 
-    dev_addr: bytes
+    name_assign_type: NameAssign = NameAssign.UNKNOWN
+    ifalias = ""
+    group = 0
     min_mtu = 0
     max_mtu = 0
-    promiscuity = 0
-    allmulti = 0
-    flags_set = Flag.BROADCAST | Flag.MULTICAST  # what is not worked out from the device's state
+    tx_queue_len: int
 
     def __init__(self) -> None:
+        ReceiveMode.__init__(self)
         self._mtu = ETH_DATA_LEN
-        self.uc = AddrList(self.set_rx_mode)
-        self.mc = AddrList(self.set_rx_mode)
         self.features = ALWAYS_ON
         self.hw_features = Feature.NONE  # those that a user may switch
         self.wanted_features = ALWAYS_ON
         self.vlan_features = Feature.NONE
         self.vlans: dict[tuple[int, int], int] = {}
 
+    @property
+    def takes_bursts(self) -> bool:
+        """Whether its driver has rings made for bursts."""
+        raise NotImplementedError
+
+    # --- name ---
+
+    def rename(self, name: str) -> None:
+        """dev_change_name, also while it is up. Raises OSError EINVAL, EEXIST, or that of a notifier which refuses it."""
+        with self.stack.rtnl:
+            if name == self.name:
+                return
+            if not self.registered:
+                raise OSError(errno.ENODEV, f"{self.name} is not registered")
+            old, assigned = self.name, self.name_assign_type
+            name = self.stack.allocate_name(name)
+            log.info("%s: renamed from %s%s", name, old, " (while UP)" if self.up else "")
+            self._set_name(name, NameAssign.RENAMED)
+            try:
+                self.notify(NetdevEvent.CHANGENAME)
+            except BaseException:
+                self._set_name(old, assigned)
+                self.tell(NetdevEvent.CHANGENAME)
+                raise
+
+    def _set_name(self, name: str, assigned: NameAssign) -> None:
+        # The others keep their places: dev_change_name leaves the list alone, which is in the order of registering.
+        devices = {name if device is self else key: device for key, device in self.stack.devices.items()}
+        self.stack.devices.clear()
+        self.stack.devices.update(devices)
+        self.name = name
+        self.name_assign_type = assigned
+
+    def set_alias(self, alias: str) -> None:
+        """dev_set_alias: `ip link set ... alias`. Raises OSError EINVAL for more than 255 bytes."""
+        if len(alias.encode()) >= IFALIASZ:
+            raise OSError(errno.EINVAL, f"{self.name}: an alias has at most {IFALIASZ - 1} bytes")
+        self.ifalias = alias
+
     # --- MTU ---
 
     @property
     def mtu(self) -> int:
-        """Largest payload, without the Ethernet header. Setting asks the driver. Raises OSError EINVAL, EBUSY, or the driver's."""
+        """Largest payload, without the Ethernet header. Setting asks notifiers and the driver.
+
+        Raises OSError EINVAL out of range, EBUSY while up if the driver's rings are for the old one, a notifier's or the driver's.
+        """
         return self._mtu
 
     @mtu.setter
     def mtu(self, value: int) -> None:
-        if not self.min_mtu <= value <= self.max_mtu:
-            raise OSError(errno.EINVAL, f"{self.name}: MTU {value} is outside {self.min_mtu} to {self.max_mtu}")
-        if value == self._mtu:
-            return
         with self.stack.rtnl:
-            change = getattr(self.netdev_ops, "change_mtu", None)
-            if change is not None:
-                change(self, value)
-            elif self.up:
-                raise OSError(errno.EBUSY, f"{self.name} is up: stop it before its MTU changes")
-            self._mtu = value
-            self.tell(NetdevEvent.CHANGEMTU)
+            old = self._mtu
+            if value == old:
+                return
+            if value < max(self.min_mtu, 0) or 0 < self.max_mtu < value:
+                raise OSError(errno.EINVAL, f"{self.name}: MTU {value} is outside {self.min_mtu} to {self.max_mtu}")
+            self.notify(NetdevEvent.PRECHANGEMTU)
+            self._set_mtu(value)
+            try:
+                self.notify(NetdevEvent.CHANGEMTU)
+            except BaseException:
+                # Back, and everyone is told again, so that those who agreed can go back too.
+                self._set_mtu(old)
+                self.tell(NetdevEvent.CHANGEMTU)
+                raise
+
+    def _set_mtu(self, value: int) -> None:
+        """__dev_set_mtu."""
+        change = self._op("change_mtu")
+        if change is not None:
+            change(self, value)
+        elif self.up and self.takes_bursts:
+            raise OSError(errno.EBUSY, f"{self.name} is up: stop it before its MTU changes, for which its rings were made")
+        self._mtu = value
 
     @property
     def max_frame(self) -> int:
         """Longest frame the stack may hand over: MTU, header and one VLAN tag (the kernel's is_skb_forwardable)."""
         return self._mtu + ETH_HLEN + VLAN_HLEN
 
-    # --- addresses ---
+    # --- transmit queue length ---
 
-    def set_mac_address(self, address: bytes) -> None:
-        """dev_set_mac_address. Raises OSError EADDRNOTAVAIL, EOPNOTSUPP without the driver's operation, or the driver's."""
-        if not is_valid_ether_addr(address):
-            raise OSError(errno.EADDRNOTAVAIL, f"{self.name}: {bytes(address).hex(':')} is no valid station address")
+    def change_tx_queue_len(self, length: int) -> None:
+        """dev_change_tx_queue_len: `ip link set ... txqueuelen`; what waits in the queues is dropped.
+
+        Raises OSError ERANGE, or that of a notifier which refuses it.
+        """
+        if not 0 <= length <= 0xFFFFFFFF:
+            raise OSError(errno.ERANGE, f"{self.name}: a queue length is 0 to {0xFFFFFFFF}, not {length}")
         with self.stack.rtnl:
-            change = getattr(self.netdev_ops, "set_mac_address", None)
-            if change is None:
-                raise OSError(errno.EOPNOTSUPP, f"{self.name}: its driver has no set_mac_address")
-            change(self, bytes(address))
-            self.dev_addr = bytes(address)
-            self.tell(NetdevEvent.CHANGEADDR)
-
-    def set_rx_mode(self) -> None:
-        """Have the driver program the flags and address lists anew, if it is up (dev_set_rx_mode)."""
-        if self.up:
-            change = getattr(self.netdev_ops, "set_rx_mode", None)
-            if change is not None:
-                change(self)
-
-    # --- flags ---
-
-    @property
-    def flags(self) -> Flag:
-        """IFF_*, as `ip link` shows them (dev_get_flags)."""
-        flags = self.flags_set
-        if self.promiscuity:
-            flags |= Flag.PROMISC
-        if self.allmulti:
-            flags |= Flag.ALLMULTI
-        if self.up:
-            flags |= Flag.UP
-            if self.operstate is OperState.UP or self.operstate is OperState.UNKNOWN:
-                flags |= Flag.RUNNING
-            if self.carrier_ok:
-                flags |= Flag.LOWER_UP
-            if self._dormant:
-                flags |= Flag.DORMANT
-        return flags
-
-    @property
-    def promiscuous(self) -> bool:
-        """IFF_PROMISC: whether anybody wants all packets. Setting it is `ip link set promisc on`, which counts once."""
-        return self.promiscuity > 0
-
-    @promiscuous.setter
-    def promiscuous(self, value: bool) -> None:
-        if value != bool(self.flags_set & Flag.PROMISC):
-            self.flags_set ^= Flag.PROMISC
-            self.set_promiscuity(1 if value else -1)
-
-    def set_promiscuity(self, change: int) -> None:
-        """dev_set_promiscuity: one reader more or less that wants all packets. Raises OSError EINVAL below none."""
-        self.promiscuity = self._count("promiscuity", self.promiscuity, change)
-        self._mode_changed("promiscuous", self.promiscuity, change)
-
-    def set_allmulti(self, change: int) -> None:
-        """dev_set_allmulti: one more or less that wants all multicast packets. Raises OSError EINVAL below none."""
-        self.allmulti = self._count("allmulti", self.allmulti, change)
-        self._mode_changed("allmulticast", self.allmulti, change)
-
-    def _count(self, what: str, count: int, change: int) -> int:
-        if count + change < 0:
-            raise OSError(errno.EINVAL, f"{self.name}: {what} would be {count + change}")
-        return count + change
-
-    def _mode_changed(self, what: str, count: int, change: int) -> None:
-        if bool(count) != bool(count - change):
-            log.info("%s: %s %s mode", self.name, "entered" if count else "left", what)
-            self.set_rx_mode()
-            if self.registered:
-                self.tell(NetdevEvent.CHANGE)
+            old = self.tx_queue_len
+            if length == old:
+                return
+            self.tx_queue_len = length
+            try:
+                self.notify(NetdevEvent.CHANGE_TX_QUEUE_LEN)
+            except BaseException:
+                log.error("%s: refused to change device tx_queue_len", self.name)
+                self.tx_queue_len = old
+                raise
+            if self.up:
+                self.deactivate()
+                self.activate()
 
     # --- features ---
 
     def set_features(self, *, on: Feature = Feature.NONE, off: Feature = Feature.NONE) -> Feature:
-        """`ethtool -K`: returns what could not be as wanted. Raises OSError EOPNOTSUPP for what no user may switch, or the driver's."""
+        """`ethtool -K`: returns what is not as wanted, be it that it needs something else or that the driver failed, which is logged.
+
+        Raises OSError EOPNOTSUPP for what no user may switch.
+        """
         changeable = self.hw_features | ALWAYS_ON
         fixed = (on & ~self.features | off & self.features) & ~changeable
         if fixed:
@@ -149,40 +167,77 @@ class DeviceConfig(LinkState):
         return (on & ~self.features) | (off & self.features)
 
     def update_features(self) -> None:
-        """__netdev_update_features: work out what goes together and have the driver switch it."""
-        features = self.features & ~(self.hw_features | ALWAYS_ON) | self.wanted_features & (self.hw_features | ALWAYS_ON)
-        fix = getattr(self.netdev_ops, "fix_features", None)
+        """netdev_update_features: what may have changed what goes together, such as an MTU, calls it. rtnl."""
+        if self._update_features():
+            self.tell(NetdevEvent.FEAT_CHANGE)
+
+    def _update_features(self) -> bool:
+        """__netdev_update_features: whether something changed or may have. A driver that fails leaves `features` as they were."""
+        changeable = self.hw_features | ALWAYS_ON
+        features = self.features & ~changeable | self.wanted_features & changeable
+        fix = self._op("fix_features")
         if fix is not None:
             features = fix(self, features)
         features, why = fix_features(features)
         for reason in why:
-            log.info("%s: %s", self.name, reason)
+            log.debug("%s: %s", self.name, reason)
         if features == self.features:
-            return
-        switch = getattr(self.netdev_ops, "set_features", None)
+            return False
+        switch = self._op("set_features")
         if switch is not None:
-            switch(self, features)
-        self.features = features
-        self.tell(NetdevEvent.FEAT_CHANGE)
+            try:
+                switch(self, features)
+            except OSError as error:
+                log.error(
+                    "%s: set_features() failed (-%d); wanted %#018x, left %#018x", self.name, error.errno or 0, features, self.features
+                )
+                return True
+        before, self.features = self.features, features
+        if (before ^ features) & Feature.HW_VLAN_CTAG_FILTER:
+            self._refilter_vlans(on=bool(features & Feature.HW_VLAN_CTAG_FILTER))
+        return True
 
     # --- VLANs ---
 
-    def vlan_add_vid(self, vid: int, *, proto: int = 0x8100) -> None:
-        """vlan_vid_add: let a VLAN in, counted. Raises OSError EINVAL, or the driver's."""
+    def vlan_add_vid(self, vid: int, *, proto: int = ETH_P_8021Q) -> None:
+        """vlan_vid_add: let a VLAN in, counted. Raises OSError EINVAL, or the driver's, with nothing added."""
         if not 0 <= vid < 4096:
             raise OSError(errno.EINVAL, f"{self.name}: a VLAN is 0 to 4095, not {vid}")
         with self.stack.rtnl:
-            if not self.vlans.get((proto, vid)) and self.features & Feature.HW_VLAN_CTAG_FILTER:
+            if (proto, vid) not in self.vlans and self._filters(proto):
                 self.netdev_ops.vlan_rx_add_vid(self, proto, vid)
             self.vlans[proto, vid] = self.vlans.get((proto, vid), 0) + 1
 
-    def vlan_del_vid(self, vid: int, *, proto: int = 0x8100) -> None:
-        """vlan_vid_del. Raises OSError ENOENT if it is not in."""
-        if (proto, vid) not in self.vlans:
-            raise OSError(errno.ENOENT, f"{self.name}: VLAN {vid} was not added")
+    def vlan_del_vid(self, vid: int, *, proto: int = ETH_P_8021Q) -> None:
+        """vlan_vid_del: gone with the last, whatever the driver says, which is logged. Raises OSError ENOENT if it is not in."""
         with self.stack.rtnl:
+            if (proto, vid) not in self.vlans:
+                raise OSError(errno.ENOENT, f"{self.name}: VLAN {vid} was not added")
             self.vlans[proto, vid] -= 1
             if not self.vlans[proto, vid]:
                 del self.vlans[proto, vid]
-                if self.features & Feature.HW_VLAN_CTAG_FILTER:
-                    self.netdev_ops.vlan_rx_kill_vid(self, proto, vid)
+                if self._filters(proto):
+                    self._kill_vid(proto, vid)
+
+    def _filters(self, proto: int) -> bool:
+        """vlan_hw_filter_capable."""
+        return proto == ETH_P_8021Q and bool(self.features & Feature.HW_VLAN_CTAG_FILTER)
+
+    def _kill_vid(self, proto: int, vid: int) -> None:
+        try:
+            self.netdev_ops.vlan_rx_kill_vid(self, proto, vid)
+        except OSError:
+            log.warning("%s: failed to kill vid %04x/%d", self.name, proto, vid)
+
+    def _refilter_vlans(self, *, on: bool) -> None:
+        """vlan_filter_push_vids, vlan_filter_drop_vids: the filter was switched, and is to know those added before."""
+        for proto, vid in self.vlans:
+            if proto != ETH_P_8021Q:
+                continue
+            if on:
+                try:
+                    self.netdev_ops.vlan_rx_add_vid(self, proto, vid)
+                except OSError:
+                    log.warning("%s: failed to add vid %04x/%d", self.name, proto, vid)
+            else:
+                self._kill_vid(proto, vid)

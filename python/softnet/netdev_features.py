@@ -91,6 +91,14 @@ class OperState(enum.Enum):
     UP = "up"
 
 
+class LinkMode(enum.IntEnum):
+    """IF_LINK_MODE_*: what a link that comes up is first (`ip link set ... mode`)."""
+
+    DEFAULT = 0
+    DORMANT = 1  # until a supplicant says up
+    TESTING = 2
+
+
 class RegState(enum.Enum):
     """dev->reg_state: where a device is between alloc_netdev and its end."""
 
@@ -101,16 +109,28 @@ class RegState(enum.Enum):
 
 
 def fix_features(features: Feature) -> tuple[Feature, list[str]]:
-    """Drop what cannot be without something else that is missing; with the reasons (netdev_fix_features)."""
+    """Drop what cannot be without something else that is missing; with the reasons, in the kernel's words (netdev_fix_features)."""
     why = []
-    if features & ALL_TSO and not features & Feature.SG:
-        features &= ~ALL_TSO
-        why.append("TSO needs scatter-gather")
-    for tso, checksum in ((Feature.TSO, Feature.IP_CSUM), (Feature.TSO6, Feature.IPV6_CSUM)):
-        if features & tso and not features & (checksum | Feature.HW_CSUM):
-            features &= ~(tso | (Feature.TSO_ECN if tso == Feature.TSO else Feature.NONE))
-            why.append(f"{ETHTOOL_NAMES[tso]} needs a checksum offload")
-    if features & Feature.HW_CSUM and features & (Feature.IP_CSUM | Feature.IPV6_CSUM):
-        features &= ~(Feature.IP_CSUM | Feature.IPV6_CSUM)
-        why.append("tx-checksum-ip-generic covers the others")
+
+    def drop(unwanted: Feature, reason: str) -> None:
+        nonlocal features
+        if features & unwanted:
+            features &= ~unwanted
+            why.append(reason)
+
+    if features & Feature.HW_CSUM:
+        drop(Feature.IP_CSUM | Feature.IPV6_CSUM, "mixed HW and IP checksum settings.")
+    if not features & Feature.SG:
+        drop(ALL_TSO, "Dropping TSO features since no SG feature.")
+    if features & Feature.TSO and not features & (Feature.HW_CSUM | Feature.IP_CSUM):
+        drop(Feature.TSO | Feature.TSO_ECN, "Dropping TSO features since no CSUM feature.")
+    if not features & (Feature.HW_CSUM | Feature.IPV6_CSUM):
+        drop(Feature.TSO6, "Dropping TSO6 features since no CSUM feature.")
+    if features & ALL_TSO == Feature.TSO_ECN:
+        drop(Feature.TSO_ECN, "Dropping TSO ECN since no TSO feature.")
+    if not features & Feature.SG:
+        drop(Feature.GSO, "Dropping NETIF_F_GSO since no SG feature.")
+    both = Feature.IP_CSUM | Feature.IPV6_CSUM
+    if not features & Feature.HW_CSUM and features & both != both:
+        drop(Feature.GSO_UDP_L4, "Dropping USO feature since no CSUM feature.")
     return features, why

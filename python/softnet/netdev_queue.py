@@ -20,6 +20,7 @@ class NetdevQueue:
         self.index = index
         self.txq = TxQueue(bql=bql)
         self.qdisc: Qdisc | None = None
+        self.qdisc_sleeping: Qdisc | None = None  # what it has while it is up; kept, with its counters, while it is down
         self.trans_timeout = 0  # how often the watchdog found it stuck (/sys/class/net/*/queues/tx-*/tx_timeout)
         self._lock = threading.Lock()
         self._owner: int | None = None

@@ -12,18 +12,23 @@ if TYPE_CHECKING:
 
 
 class NetdevEvent(enum.Enum):
-    """NETDEV_*: what a notifier is told."""
+    """NETDEV_*: what a notifier is told. Those that may be refused are, by the OSError that a notifier raises."""
 
-    REGISTER = enum.auto()
+    POST_INIT = enum.auto()  # may be refused
+    REGISTER = enum.auto()  # may be refused
     UNREGISTER = enum.auto()
-    PRE_UP = enum.auto()
+    PRE_UNINIT = enum.auto()
+    PRE_UP = enum.auto()  # may be refused
     UP = enum.auto()
     GOING_DOWN = enum.auto()
     DOWN = enum.auto()
     CHANGE = enum.auto()  # carrier, operstate or flags
-    CHANGEMTU = enum.auto()
+    PRECHANGEMTU = enum.auto()  # may be refused
+    CHANGEMTU = enum.auto()  # may be refused: the MTU is set back
+    PRE_CHANGEADDR = enum.auto()  # may be refused
     CHANGEADDR = enum.auto()
-    CHANGENAME = enum.auto()
+    CHANGENAME = enum.auto()  # may be refused: the name is set back
+    CHANGE_TX_QUEUE_LEN = enum.auto()  # may be refused: the length is set back
     FEAT_CHANGE = enum.auto()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from fastring.clock import Clock, MonotonicClock
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from softnet.netdev import NetDevice
     from softnet.receive import Handler
     from softnet.sch_generic import Qdisc
+
+log = logging.getLogger("softnet")
 
 IFNAMSIZ = 16  # with the NUL at the end
 
@@ -31,21 +35,64 @@ class Stack:
         self.softirq = Softirq(self.clock)
         self.devices: dict[str, NetDevice] = {}
         self.rtnl = Rtnl()
-        self.linkwatch = LinkWatch()
+        self.linkwatch = LinkWatch(self.clock, self.rtnl)
         self.taps: list[Handler] = []  # ptype_all: packet sockets on every device
         self.protocols: dict[int, list[Handler]] = {}  # ptype_base, by ETH_P_*
         self.notifiers: list[Notifier] = []
         self._next_ifindex = 1
         self._scheduled: dict[Qdisc, None] = {}
 
+    # --- notifiers ---
+
     def notify(self, event: NetdevEvent, device: NetDevice) -> None:
-        """call_netdevice_notifiers: rtnl."""
+        """call_netdevice_notifiers: rtnl. Raises the OSError of the first that refuses; those after it are not told."""
         for notifier in tuple(self.notifiers):
             notifier(event, device)
 
-    def netif_schedule(self, qdisc: Qdisc) -> None:
-        """Have a qdisc run by the next `run`, and again until it is empty."""
-        self._scheduled[qdisc] = None
+    def tell(self, event: NetdevEvent, device: NetDevice) -> None:
+        """The same for what has happened and cannot be refused: every notifier hears of it, and one that fails is logged. rtnl."""
+        for notifier in tuple(self.notifiers):
+            try:
+                notifier(event, device)
+            except Exception:
+                log.exception("%s: a notifier failed at %s, which nobody can refuse", device.name, event.name)
+
+    def register_netdevice_notifier(self, notifier: Notifier) -> None:
+        """Tell it what happens, and first of the devices there are: REGISTER, and UP of those that are.
+
+        Raises the OSError by which it refuses one; those it was told of are then taken back, and it hears no more.
+        """
+        with self.rtnl:
+            told: list[NetDevice] = []
+            self.notifiers.append(notifier)
+            try:
+                for device in tuple(self.devices.values()):
+                    notifier(NetdevEvent.REGISTER, device)
+                    told.append(device)
+                    if device.up:
+                        notifier(NetdevEvent.UP, device)
+            except BaseException:
+                self.notifiers.remove(notifier)
+                self._take_back(notifier, told)
+                raise
+
+    def unregister_netdevice_notifier(self, notifier: Notifier) -> None:
+        """Tell it no more, after every device that there is has gone as far as it can see. Raises OSError ENOENT if it was not told."""
+        with self.rtnl:
+            if notifier not in self.notifiers:
+                raise OSError(errno.ENOENT, "this notifier is not registered")
+            self.notifiers.remove(notifier)
+            self._take_back(notifier, list(self.devices.values()))
+
+    def _take_back(self, notifier: Notifier, devices: list[NetDevice]) -> None:
+        for device in devices:
+            if device.up:
+                notifier(NetdevEvent.GOING_DOWN, device)
+                notifier(NetdevEvent.DOWN, device)
+            notifier(NetdevEvent.UNREGISTER, device)
+
+    # --- names ---
+
 
     def new_ifindex(self) -> int:
         """The next interface index; they are not reused."""
@@ -54,7 +101,7 @@ class Stack:
 
     def allocate_name(self, template: str) -> str:
         """A free name from a template such as "eth%d" (dev_alloc_name). Raises OSError EINVAL, EEXIST."""
-        _check_name(template)
+        check_name(template)
         if "%" not in template:
             if template in self.devices:
                 raise OSError(errno.EEXIST, f"there is a device {template!r} already")
@@ -64,8 +111,14 @@ class Stack:
         number = 0
         while (name := template.replace("%d", str(number))) in self.devices:
             number += 1
-        _check_name(name)
+        check_name(name)
         return name
+
+    # --- running ---
+
+    def netif_schedule(self, qdisc: Qdisc) -> None:
+        """Have a qdisc run by the next `run`, and again until it is empty."""
+        self._scheduled[qdisc] = None
 
     def run(self) -> int:
         """Fire due timers and run the softirqs until nothing is pending; return how many packets and interrupts they handled."""
@@ -90,9 +143,10 @@ class Stack:
         return sent
 
     def close(self) -> None:
-        """Unregister every device."""
-        for device in list(self.devices.values()):
-            device.unregister()
+        """Unregister every device, the others also when one does not let itself be."""
+        with ExitStack() as undo:
+            for device in reversed(self.devices.values()):
+                undo.callback(device.unregister)
 
     def __enter__(self) -> Stack:
         return self
@@ -104,7 +158,7 @@ class Stack:
         return f"<Stack: {', '.join(self.devices) or 'no devices'}, {self.clock!r}>"
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     """dev_valid_name. Raises OSError EINVAL."""
     if not 0 < len(os.fsencode(name)) < IFNAMSIZ or name in (".", "..") or any(c in "/:\0" or c.isspace() for c in name):
         raise OSError(errno.EINVAL, f"{name!r} is no interface name: 1 to {IFNAMSIZ - 1} bytes, no '/', ':' or white space")
