@@ -26,6 +26,7 @@ from softnet.sch_generic import DEFAULT_TX_QUEUE_LEN, NoQueue, PfifoFast, Qdisc
 from softnet.skbuff import SkBuff
 from softnet.stack import Stack, check_name
 from softnet.stats import Stats64
+from softnet.views.sysfs import SysfsFolder
 from softnet.watchdog import Watchdog
 
 
@@ -80,6 +81,7 @@ class NetDevice(DeviceConfig, DeviceRefs):
         self.qdisc_class: Callable[[NetdevQueue], Qdisc] | None = None  # None: pfifo_fast, or noqueue if tx_queue_len is 0
         self._qdisc_made_by: tuple[object, int] | None = None
         self.watchdog = Watchdog(self)
+        self.sysfs = SysfsFolder(self)
         self.taps: list[Handler] = []
         self.protocols: dict[int, list[Handler]] = {}
         self.rx_handler: RxHandler | None = None
