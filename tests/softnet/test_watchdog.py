@@ -204,7 +204,7 @@ def test_it_does_not_fire_after_the_end(stack, driver, end):
 def test_it_does_not_fire_without_a_carrier_and_gives_the_whole_time_when_it_is_back(stack, driver, runs):
     device = opened(stack, driver)
     fill(device)
-    pass_time(stack, 4)
+    pass_time(stack, 5)  # it has looked, just before the time, and looks again at once
     device.carrier_off()
     if runs:
         pass_time(stack, 20)
@@ -217,6 +217,21 @@ def test_it_does_not_fire_without_a_carrier_and_gives_the_whole_time_when_it_is_
     assert driver.timeouts == []
     pass_time(stack, 3)
     assert len(driver.timeouts) == 1
+
+
+def test_a_flap_too_short_for_linkwatch_does_not_leave_it_resting(stack, driver):
+    device = opened(stack, driver)
+    device.watchdog.timeo = SECOND // 4
+    pass_time(stack, 0.5)
+    device.set_dormant(True)
+    stack.run()  # the event of this second
+    device.carrier_off()
+    stack.clock.advance(3 * SECOND // 4)
+    assert not device.watchdog.armed  # it looked, and there was no carrier
+    device.carrier_on()
+    stack.run()
+    assert device.tx[0].qdisc is device.tx[0].qdisc_sleeping
+    assert device.watchdog.armed
 
 
 def test_a_driver_may_take_its_device_down_and_up_in_it(stack, driver):
