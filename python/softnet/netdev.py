@@ -147,7 +147,7 @@ class NetDevice(DeviceConfig, DeviceRefs):
         self._update_features()
         self._linkwatch_init()
         self.stack.devices[self.name] = self
-        if self.addr_assign_type is AddrAssign.PERM:
+        if self.addr_assign_type == AddrAssign.PERM:
             self.perm_addr = bytes(self.dev_addr)
         try:
             self.notify(NetdevEvent.REGISTER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import errno
 import logging
+from typing import Any
 
 from softnet.ethernet import ETH_DATA_LEN, ETH_HLEN, ETH_P_8021Q, VLAN_HLEN
 from softnet.netdev_features import ALWAYS_ON, Feature, fix_features
@@ -29,6 +30,7 @@ class NameAssign(enum.IntEnum):
 class DeviceConfig(ReceiveMode):
     """NetDevice's part that `ip link set` and `ethtool -K` change."""
 
+    ethtool_ops: Any = None
     name_assign_type: NameAssign = NameAssign.UNKNOWN
     ifalias = ""
     group = 0

@@ -236,7 +236,7 @@ def test_what_a_device_that_is_down_does_not_know_is_einval(device, path):
 def test_speed_and_duplex_are_the_drivers(device):
     device.open()
     assert refusal(device.sysfs.__getitem__, "speed") == errno.EINVAL
-    device.netdev_ops.get_link_ksettings = lambda device: SimpleNamespace(speed=1000, duplex="full")
+    device.ethtool_ops = SimpleNamespace(get_link_ksettings=lambda device: {"speed": 1000, "duplex": "full"})
     assert (device.sysfs["speed"], device.sysfs["duplex"]) == ("1000", "full")
     device.stop()
     assert refusal(device.sysfs.__getitem__, "speed") == errno.EINVAL

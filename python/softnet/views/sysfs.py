@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from softnet.netdev_features import Flag
 from softnet.stats import Stats64
@@ -161,11 +161,12 @@ def _running(show: Show) -> Show:
     return shown
 
 
-def _link_ksettings(device: NetDevice) -> Any:
-    get = getattr(device.netdev_ops, "get_link_ksettings", None)
+def _link_setting(device: NetDevice, what: str) -> object:
+    """ethtool_ops.get_link_ksettings, a mapping, of a driver that tells. Without a link the speed is -1 (SPEED_UNKNOWN)."""
+    get = getattr(device.ethtool_ops, "get_link_ksettings", None)
     if get is None:
         raise OSError(errno.EINVAL, f"{device.name}: its driver does not tell speed and duplex")
-    return get(device)
+    return get(device)[what]
 
 
 def _store_carrier(device: NetDevice, text: str) -> None:
@@ -203,7 +204,7 @@ ATTRIBUTES = {
     "carrier_down_count": Attribute(lambda device: device.carrier_down_count),
     "carrier_up_count": Attribute(lambda device: device.carrier_up_count),
     "dormant": Attribute(_running(lambda device: int(device.dormant))),
-    "duplex": Attribute(_running(lambda device: _link_ksettings(device).duplex)),
+    "duplex": Attribute(_running(lambda device: _link_setting(device, "duplex"))),
     "flags": Attribute(
         lambda device: f"{device.flags & ~SETTABLE_VOLATILE:#x}", lambda device, text: device.change_flags(kstrtoul(text) & 0xFFFFFFFF)
     ),
@@ -215,7 +216,7 @@ ATTRIBUTES = {
     "name_assign_type": Attribute(_name_assign_type),
     "netdev_group": Attribute(lambda device: device.group, _store_group),
     "operstate": Attribute(lambda device: device.operstate.value),
-    "speed": Attribute(_running(lambda device: _link_ksettings(device).speed)),
+    "speed": Attribute(_running(lambda device: _link_setting(device, "speed"))),
     "testing": Attribute(_running(lambda device: int(device.testing))),
     "tx_queue_len": Attribute(
         lambda device: device.tx_queue_len, lambda device, text: device.change_tx_queue_len(kstrtoul(text))
