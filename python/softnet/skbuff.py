@@ -31,7 +31,8 @@ class GsoType(enum.IntFlag):
 
     TCPV4 = 1 << 0
     DODGY = 1 << 1
-    TCP_ECN = 1 << 2
+    TCP_ECN = 1 << 2  # its first segment alone has CWR
+    TCP_FIXEDID = 1 << 3  # IPv4 identification: all segments have the same
     TCPV6 = 1 << 4
     UDP_L4 = 1 << 17
 
@@ -220,7 +221,9 @@ class SkBuff:
         excess = len(self) - length
         if excess <= 0:
             return
-        frags = self.shared.frags
+        if self.frags and self.cloned:
+            self._own(headroom=self.data_offset, linear=False)  # the clones' pieces stay
+        frags = self._shared.frags if self._shared is not None else []
         while frags and excess:
             last = frags.pop()
             if len(last) > excess:
@@ -248,7 +251,7 @@ class SkBuff:
     def linearize(self) -> None:
         """Bring all bytes into the linear part: for a device without NETIF_F_SG. Clones keep theirs."""
         if self.frags:
-            self._own(headroom=self.data_offset, gso=True, linear=True)
+            self._own(headroom=self.data_offset, linear=True)
 
     # --- sharing ---
 
@@ -275,7 +278,7 @@ class SkBuff:
         """A linear copy of all of it, with the same headroom (skb_copy)."""
         self._alive()
         other = self._like()
-        other._own(headroom=self.data_offset, gso=True, linear=True, release=False)
+        other._own(headroom=self.data_offset, linear=True, release=False)
         return other
 
     def unshare(self) -> SkBuff:
@@ -286,26 +289,40 @@ class SkBuff:
         self.consume()
         return other
 
+    def share_check(self) -> SkBuff:
+        """One whose fields may be changed: itself, or with more users than one a clone; then this one is given up (skb_share_check)."""
+        if self.users == 1:
+            return self
+        other = self.clone()
+        self.consume()
+        return other
+
     def cow_head(self, headroom: int = 0) -> None:
         """See to `headroom` bytes before the data and to a linear part of its own: headers may be written (skb_cow_head)."""
         if self.cloned or headroom > self.data_offset:
-            self._own(headroom=max(headroom, self.data_offset), gso=True, linear=False)
+            self._own(headroom=max(headroom, self.data_offset), linear=False)
 
-    def _own(self, *, headroom: int, gso: bool, linear: bool, release: bool = True) -> None:
-        """Move to a head and a SharedInfo of its own."""
-        shared, shift = self._shared, headroom - self.data_offset
-        head = bytearray(headroom) + (bytes(self) if linear else bytes(self.data))
+    def _own(self, *, headroom: int, linear: bool, release: bool = True) -> None:
+        """Move to a head and a SharedInfo of its own, with `headroom` and as much behind its tail as before (pskb_expand_head)."""
+        shared, old_headroom, tailroom = self._shared, self.data_offset, len(self.head) - self.tail_offset
+        head = bytearray(headroom)
+        head[headroom - old_headroom :] = memoryview(self.head)[:old_headroom]  # pulled headers are there
+        head += bytes(self) if linear else self.data
+        self.data_offset, self.tail_offset = headroom, len(head)
+        head += bytes(tailroom)
+        self.head = head
+        shift = headroom - old_headroom
         if shift:
             self.mac_header += shift
             self.network_header += shift
             self.transport_header += shift
-            self.csum_start += shift
-        self.head, self.data_offset, self.tail_offset = head, headroom, len(head)
+            if self.ip_summed == CHECKSUM_PARTIAL:
+                self.csum_start += shift
         self._shared = None
         if shared is not None:
             if shared.frags and not linear:
                 self.shared.frags.extend(shared.frags)
-            if gso and shared.gso_size:
+            if shared.gso_size:
                 own = self.shared
                 own.gso_size, own.gso_segs, own.gso_type = shared.gso_size, shared.gso_segs, shared.gso_type
             if release:
