@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 from fastring.checksum import checksum
 from softnet.ethernet import ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6, VLAN_HLEN
 from softnet.netdev_features import Feature
-from softnet.skbuff import CHECKSUM_PARTIAL, GsoType, SkBuff
+from softnet.skbuff import CHECKSUM_NONE, CHECKSUM_PARTIAL, GsoType, SkBuff
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 IPPROTO_TCP, IPPROTO_UDP = 6, 17
+CHECKSUM_AT = {IPPROTO_TCP: 16, IPPROTO_UDP: 6}  # where their headers have it
+IPV6_EXTENSIONS = (0, 43, 60)  # hop-by-hop, routing, destination: they may stand in every segment
 TCP_FIN, TCP_PSH, TCP_CWR = 0x01, 0x08, 0x80
 
 
@@ -17,23 +23,24 @@ class GsoError(ValueError):
     """The packet is not what its gso_type says."""
 
 
-def gso_feature(skb: SkBuff) -> Feature:
-    """What a device needs to cut it itself; NONE: no device can."""
-    features = Feature.NONE
-    for kind, feature in (
-        (GsoType.TCPV4, Feature.TSO),
-        (GsoType.TCPV6, Feature.TSO6),
-        (GsoType.UDP_L4, Feature.GSO_UDP_L4),
-    ):
-        if skb.gso_type & kind:
-            features |= feature
-    return features
+GSO_FEATURES = {
+    GsoType.TCPV4: Feature.TSO,
+    GsoType.TCPV6: Feature.TSO6,
+    GsoType.TCP_ECN: Feature.TSO_ECN,
+    GsoType.UDP_L4: Feature.GSO_UDP_L4,
+}
+
+
+def skb_gso_ok(skb: SkBuff, features: Feature) -> bool:
+    """Whether a device with these features cuts it itself. None keeps IPv4's identification as it is (NETIF_F_TSO_MANGLEID)."""
+    needed = [feature for kind, feature in GSO_FEATURES.items() if skb.gso_type & kind]
+    return bool(needed) and not skb.gso_type & GsoType.TCP_FIXEDID and all(features & feature for feature in needed)
 
 
 def network_offset(packet: bytes) -> tuple[int, int]:
     """Where the network header begins in a frame, and its protocol, behind any VLAN tags. Raises GsoError."""
     offset = ETH_HLEN
-    while offset + VLAN_HLEN <= len(packet):
+    while offset <= len(packet):
         protocol = int.from_bytes(packet[offset - 2 : offset], "big")
         if protocol not in (ETH_P_8021Q, ETH_P_8021AD):
             return offset, protocol
@@ -41,13 +48,43 @@ def network_offset(packet: bytes) -> tuple[int, int]:
     raise GsoError("no network header")
 
 
-def skb_gso_segment(skb: SkBuff) -> list[SkBuff]:
-    """Cut a packet by its gso_size and gso_type; the segments have CHECKSUM_PARTIAL. The packet stays the caller's. Raises GsoError."""
+def skb_gso_segment(skb: SkBuff, *, checksums: bool = False) -> list[SkBuff]:
+    """Cut a packet by its gso_size and gso_type, as `skb_gso_segment` does; the packet stays the caller's. Raises GsoError.
+
+    The segments have CHECKSUM_PARTIAL, or with `checksums` their checksum. The last one carries the packet's socket and destructor,
+    so that the sender is told when all of it has been sent.
+    """
     packet = bytes(skb)
-    size = skb.gso_size
+    network, transport, header, protocol, kind = gso_headers(skb, packet)
+    size, fixed_id = skb.gso_size, bool(skb.gso_type & GsoType.TCP_FIXEDID)
+    payload = packet[header:]
+    segments = []
+    for number, start in enumerate(range(0, len(payload), size)):
+        piece = payload[start : start + size]
+        head = bytearray(packet[:header])
+        _fix_network(head, network, protocol, len(piece) + header, 0 if fixed_id else number)
+        if kind == IPPROTO_TCP:
+            _fix_tcp(head, transport, start, first=not start, last=start + size >= len(payload))
+        else:
+            head[transport + 4 : transport + 6] = (len(piece) + 8).to_bytes(2, "big")
+        segments.append(_segment(skb, head, piece, network, transport, protocol, kind))
+        if checksums:
+            gso_make_checksum(segments[-1], kind)
+    last = segments[-1]
+    last.sk, last.destructor, last.xmit_more = skb.sk, skb.destructor, skb.xmit_more
+    skb.sk = skb.destructor = None
+    return segments
+
+
+def gso_headers(skb: SkBuff, packet: bytes) -> tuple[int, int, int, int, int]:
+    """Check a packet against its gso_type: offsets of network header, transport header and payload, ETH_P_*, IPPROTO_*.
+
+    Raises GsoError, also for a packet that is no longer than one segment: there is nothing to cut.
+    """
     network, protocol = network_offset(packet)
     transport, kind = transport_offset(packet, network, protocol)
-    if skb.gso_type & (GsoType.TCPV4 | GsoType.TCPV6) and kind == IPPROTO_TCP:
+    tcp = GsoType.TCPV4 if protocol == ETH_P_IP else GsoType.TCPV6
+    if skb.gso_type & tcp and kind == IPPROTO_TCP:
         if len(packet) < transport + 20:
             raise GsoError("no whole TCP header")
         header = transport + (packet[transport + 12] >> 4) * 4
@@ -56,21 +93,19 @@ def skb_gso_segment(skb: SkBuff) -> list[SkBuff]:
     elif skb.gso_type & GsoType.UDP_L4 and kind == IPPROTO_UDP:
         header = transport + 8
     else:
-        raise GsoError(f"gso_type {skb.gso_type!r} of a packet of IP protocol {kind}")
-    payload = packet[header:]
-    if header > len(packet) or not payload:
-        raise GsoError("no payload behind its headers")
-    segments = []
-    for number, start in enumerate(range(0, len(payload), size)):
-        piece = payload[start : start + size]
-        head = bytearray(packet[:header])
-        _fix_network(head, network, protocol, len(piece) + header, number)
-        if kind == IPPROTO_TCP:
-            _fix_tcp(head, transport, start, first=not start, last=start + size >= len(payload))
-        else:
-            head[transport + 4 : transport + 6] = (len(piece) + 8).to_bytes(2, "big")
-        segments.append(_segment(skb, head, piece, network, transport, protocol, kind))
-    return segments
+        raise GsoError(f"gso_type {skb.gso_type!r} of a packet of ETH_P {protocol:#06x}, IP protocol {kind}")
+    if skb.gso_size < 1 or len(packet) - header <= skb.gso_size:
+        raise GsoError(f"{max(len(packet) - header, 0)} bytes of payload are not to be cut by a gso_size of {skb.gso_size}")
+    return network, transport, header, protocol, kind
+
+
+def gso_make_checksum(segment: SkBuff, kind: int) -> None:
+    """Work out a segment's checksum. Unlike skb_checksum_help a TCP checksum of 0 stays one."""
+    start = segment.csum_start - segment.data_offset
+    data, at = segment.data, start + segment.csum_offset
+    result = checksum(data[start:])
+    data[at : at + 2] = (result or (0xFFFF if kind == IPPROTO_UDP else 0)).to_bytes(2, "big")
+    segment.ip_summed = CHECKSUM_NONE
 
 
 def transport_offset(packet: bytes, network: int, protocol: int) -> tuple[int, int]:
@@ -81,7 +116,7 @@ def transport_offset(packet: bytes, network: int, protocol: int) -> tuple[int, i
             return network + length, packet[network + 9]
     if protocol == ETH_P_IPV6 and len(packet) >= network + 40 and packet[network] >> 4 == 6:
         kind, at = packet[network + 6], network + 40
-        while kind in (0, 43, 60) and at + 8 <= len(packet):  # options that may stand in every segment
+        while kind in IPV6_EXTENSIONS and at + 8 <= len(packet):
             kind, at = packet[at], at + (packet[at + 1] + 1) * 8
         return at, kind
     raise GsoError(f"no IP header where protocol {protocol:#06x} has one")
@@ -93,7 +128,8 @@ def _fix_network(head: bytearray, network: int, protocol: int, length: int, numb
         size = (head[network] & 15) * 4
         struct.pack_into("!H", head, network + 2, length - network)
         identification = struct.unpack_from("!H", head, network + 4)[0]
-        struct.pack_into("!HxxxxH", head, network + 4, (identification + number) & 0xFFFF, 0)
+        struct.pack_into("!H", head, network + 4, (identification + number) & 0xFFFF)
+        struct.pack_into("!H", head, network + 10, 0)
         struct.pack_into("!H", head, network + 10, checksum(head[network : network + size]))
     else:
         struct.pack_into("!H", head, network + 4, length - network - 40)
@@ -109,18 +145,22 @@ def _fix_tcp(head: bytearray, transport: int, sent: int, *, first: bool, last: b
         head[transport + 13] &= ~TCP_CWR & 0xFF
 
 
+def pseudo_checksum(head: Buffer, network: int, protocol: int, kind: int, length: int) -> int:
+    """Sum over the pseudo header, what a CHECKSUM_PARTIAL packet has in its checksum field (~tcp_v4_check, ~tcp_v6_check)."""
+    view = memoryview(head)
+    addresses = view[network + 12 : network + 20] if protocol == ETH_P_IP else view[network + 8 : network + 40]
+    return ~checksum(bytes(addresses) + struct.pack("!II", length, kind)) & 0xFFFF
+
+
 def _segment(skb: SkBuff, head: bytearray, piece: bytes, network: int, transport: int, protocol: int, kind: int) -> SkBuff:
     """An SkBuff of one segment, its checksum left for the device or for skb_checksum_help."""
-    at = 16 if kind == IPPROTO_TCP else 6
+    at = CHECKSUM_AT[kind]
     length = len(head) - transport + len(piece)
-    addresses = bytes(head[network + 12 : network + 20] if protocol == ETH_P_IP else head[network + 8 : network + 40])
-    pseudo = sum(struct.unpack(f"!{len(addresses) // 2}H", addresses)) + kind + length
-    while pseudo >> 16:
-        pseudo = (pseudo & 0xFFFF) + (pseudo >> 16)
-    struct.pack_into("!H", head, transport + at, pseudo)
+    struct.pack_into("!H", head, transport + at, pseudo_checksum(head, network, protocol, kind, length))
     segment = SkBuff.from_bytes(bytes(head) + piece, dev=skb.dev)
     base = segment.data_offset
     segment.protocol, segment.priority, segment.mark, segment.hash = skb.protocol, skb.priority, skb.mark, skb.hash
+    segment.tstamp, segment.pkt_type = skb.tstamp, skb.pkt_type
     segment.queue_mapping, segment.vlan_tci, segment.vlan_proto = skb.queue_mapping, skb.vlan_tci, skb.vlan_proto
     segment.mac_header, segment.network_header, segment.transport_header = base, base + network, base + transport
     segment.ip_summed = CHECKSUM_PARTIAL
