@@ -14,6 +14,7 @@ from fastring.burst import Burst, BurstSink
 from fastring.transmitter import Transmitter
 from fastring.txq import TxQueue, XmitTarget
 from softnet.ethernet import ARPHRD_ETHER, BROADCAST, ETH_DATA_LEN, ETH_HLEN, ETH_MIN_MTU, is_valid_ether_addr
+from softnet.gro import Gro
 from softnet.netdev_config import DeviceConfig
 from softnet.netdev_features import ALWAYS_ON, Feature, RegState
 from softnet.netdev_ops import NetDeviceOps, NetdevTx
@@ -85,8 +86,9 @@ class NetDevice(DeviceConfig, DeviceRefs):
         self.taps: list[Handler] = []
         self.protocols: dict[int, list[Handler]] = {}
         self.rx_handler: RxHandler | None = None
+        self.gro = Gro(stack)  # for a driver with one NAPI context; one with more has a Gro for each
         self.sink: BurstSink | None = None
-        self.tx_oversize = self.tx_dropped = self.rx_nohandler = self.rx_otherhost_dropped = 0
+        self.tx_oversize = self.tx_dropped = self.rx_dropped = self.rx_nohandler = self.rx_otherhost_dropped = 0
 
     # --- what it is made of ---
 
@@ -249,6 +251,7 @@ class NetDevice(DeviceConfig, DeviceRefs):
     def _is_down(self) -> None:
         self.up = False
         self._xmit = None
+        self.gro.close()
         self.tell(NetdevEvent.DOWN)
 
     def _set_running(self, running: bool) -> None:
@@ -355,6 +358,7 @@ class NetDevice(DeviceConfig, DeviceRefs):
         if fill is not None:
             fill(self, stats)
         stats.tx_dropped += self.tx_oversize + self.tx_dropped
+        stats.rx_dropped += self.rx_dropped
         stats.rx_nohandler += self.rx_nohandler
         stats.rx_otherhost_dropped += self.rx_otherhost_dropped
         return stats
