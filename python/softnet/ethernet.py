@@ -71,7 +71,11 @@ def eth_type_trans(skb: SkBuff, device: NetDevice) -> int:
             skb.pkt_type = PACKET_MULTICAST
         else:
             skb.pkt_type = PACKET_OTHERHOST
-    protocol = header[12] << 8 | header[13]
-    if protocol >= ETH_P_802_3_MIN:
-        return protocol
+    return eth_protocol(header[12] << 8 | header[13], skb)
+
+
+def eth_protocol(type_or_length: int, skb: SkBuff) -> int:
+    """ETH_P_* of what a header says its payload, at skb.data, is."""
+    if type_or_length >= ETH_P_802_3_MIN:
+        return type_or_length
     return ETH_P_802_3 if bytes(skb.data[:2]) == b"\xff\xff" else ETH_P_802_2  # raw 802.3, as Novell had it, has no LLC

@@ -7,13 +7,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastring.burst import Burst, BurstSink
-from softnet.ethernet import ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, PACKET_OTHERHOST, eth_type_trans
-from softnet.skbuff import DropReason, SkBuff
+from softnet.ethernet import ETH_ALEN, ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, PACKET_OTHERHOST, VLAN_HLEN, eth_protocol, eth_type_trans
+from softnet.gso import skb_gso_segment
+from softnet.skbuff import CHECKSUM_COMPLETE, CHECKSUM_NONE, DropReason, SkBuff
+from softnet.validate_xmit import skb_vlan_push
 
 if TYPE_CHECKING:
+    from softnet.gro import Gro
     from softnet.netdev import NetDevice
 
 NET_RX_SUCCESS, NET_RX_DROP = 0, 1
+MAX_ROUNDS = 8  # from device to device, by rx_handlers: no endless round
+VLAN_VID_MASK = 0x0FFF
 
 Handler = Callable[[SkBuff, "NetDevice"], object]  # a packet_type's func: the packet is its own, and it frees it
 
@@ -33,76 +38,131 @@ RxHandler = Callable[[SkBuff], RxHandlerResult]
 def netif_receive_skb(skb: SkBuff) -> int:
     """Deliver what eth_type_trans has been done to: to taps, the device's rx_handler, and the handlers of its protocol.
 
-    Softirq. Returns NET_RX_SUCCESS or NET_RX_DROP; the packet is gone either way.
+    Softirq. Returns NET_RX_SUCCESS or NET_RX_DROP; the packet is gone either way. A tap or handler that was removed is not called
+    any more, even if it was removed by another of this very packet.
     """
-    for _ in range(8):  # another device a time: no endless round
+    for _ in range(MAX_ROUNDS):
         device = skb.dev
         assert device is not None
         stack = device.stack
         if not skb.tstamp:
             skb.tstamp = stack.clock.time_ns()
+        skb.network_header = skb.transport_header = skb.data_offset
         if skb.protocol in (ETH_P_8021Q, ETH_P_8021AD):
             skb_vlan_untag(skb)
-        for tap in (*stack.taps, *device.taps):
-            tap(skb.clone(), device)
+        tapped = False
+        if stack.taps or device.taps:
+            tapped = _call(skb, device, stack.taps, device.taps)
         exact = False
         if device.rx_handler is not None:
+            tapped = False
             result = device.rx_handler(skb)
             if result is RxHandlerResult.CONSUMED:
                 return NET_RX_SUCCESS
             if result is RxHandlerResult.ANOTHER:
                 continue
             exact = result is RxHandlerResult.EXACT
-        return _deliver(skb, device, exact=exact)
+        return _deliver(skb, device, exact=exact, tapped=tapped)
+    assert skb.dev is not None
+    skb.dev.rx_dropped += 1
     skb.kfree()
     return NET_RX_DROP
 
 
-def _deliver(skb: SkBuff, device: NetDevice, *, exact: bool) -> int:
-    handlers = [*device.protocols.get(skb.protocol, ()), *(() if exact else device.stack.protocols.get(skb.protocol, ()))]
-    if skb.pkt_type == PACKET_OTHERHOST and handlers:
-        device.rx_otherhost_dropped += 1
-        skb.kfree(DropReason.OTHERHOST)
-        return NET_RX_DROP
-    if not handlers and device.sink is None:
-        device.rx_nohandler += 1
+def _call(skb: SkBuff, device: NetDevice, *lists: list[Handler]) -> bool:
+    """Give each handler that is still there a clone; returns whether there was one."""
+    called = False
+    for handlers in lists:
+        for handler in tuple(handlers):
+            if handler in handlers:
+                called = True
+                handler(skb.clone(), device)
+    return called
+
+
+def _deliver(skb: SkBuff, device: NetDevice, *, exact: bool, tapped: bool) -> int:
+    """To the protocol's handlers, the stack's before the device's own, or to the device's sink; or drop and count it."""
+    _vlan_for_whom(skb, device)
+    own = device.protocols.get(skb.protocol, [])
+    lists = [own] if exact else [device.stack.protocols.get(skb.protocol, []), own]
+    if any(lists):
+        if skb.pkt_type == PACKET_OTHERHOST:  # ip_rcv, ipv6_rcv, arp_rcv
+            device.rx_otherhost_dropped += 1
+            skb.kfree(DropReason.OTHERHOST)
+            return NET_RX_DROP
+        if sum(map(len, lists)) == 1:
+            (lists[0] or lists[-1])[0](skb, device)
+        else:
+            _call(skb, device, *lists)
+            skb.consume()
+        return NET_RX_SUCCESS
+    if device.sink is not None and not isinstance(device.sink, SkbReceiver):  # from that one it came
+        device.sink.put(_as_burst(skb))
+    elif not tapped:
+        if exact:
+            device.rx_nohandler += 1
+        else:
+            device.rx_dropped += 1
         skb.kfree(DropReason.UNHANDLED_PROTO)
         return NET_RX_DROP
-    if device.sink is not None and not handlers:
-        skb.push(skb.data_offset - skb.mac_header)
-        device.sink.put(Burst.from_packets([bytes(skb)], times=[skb.tstamp]))
-        skb.consume()
-        return NET_RX_SUCCESS
-    for handler in handlers[:-1]:
-        handler(skb.clone(), device)
-    handlers[-1](skb, device)
+    skb.consume()
     return NET_RX_SUCCESS
+
+
+def _vlan_for_whom(skb: SkBuff, device: NetDevice) -> None:
+    """A tag of VLAN 0 has only a priority: away with it. A VLAN that was not added to the device is others' traffic."""
+    if skb.vlan_tci is None:
+        return
+    if not skb.vlan_tci & VLAN_VID_MASK:
+        if device.sink is None:
+            skb.vlan_tci = None
+    elif (skb.vlan_proto, skb.vlan_tci & VLAN_VID_MASK) not in device.vlans:
+        skb.pkt_type = PACKET_OTHERHOST
+
+
+def _as_burst(skb: SkBuff) -> Burst:
+    """A packet as it was on the wire: with its header and tag, and if GRO merged it, in its segments."""
+    skb.cow_head()
+    skb.push(skb.data_offset - skb.mac_header)
+    if skb.vlan_tci is not None:
+        skb_vlan_push(skb)
+    packets = skb_gso_segment(skb, checksums=True) if skb.gso_size else [skb]
+    return Burst.from_packets([bytes(packet) for packet in packets], times=[skb.tstamp] * len(packets))
 
 
 def skb_vlan_untag(skb: SkBuff) -> None:
     """Take the tag out of the packet, to lie beside it, as a card with VLAN offload does. Too short for one: it stays as it is."""
-    if skb.vlan_tci is not None or skb.headlen < 4:
+    if skb.vlan_tci is not None or not skb.may_pull(VLAN_HLEN):
         return
-    tag = bytes(skb.data[:4])
-    addresses = bytes(memoryview(skb.head)[skb.mac_header : skb.mac_header + ETH_HLEN - 2])
     skb.cow_head()
+    tag = bytes(skb.data[:VLAN_HLEN])
+    addresses = bytes(memoryview(skb.head)[skb.mac_header : skb.mac_header + 2 * ETH_ALEN])
     skb.vlan_proto, skb.vlan_tci = skb.protocol, tag[0] << 8 | tag[1]
-    skb.protocol = tag[2] << 8 | tag[3]
-    skb.pull(4)
+    skb.pull(VLAN_HLEN)
+    skb.protocol = eth_protocol(tag[2] << 8 | tag[3], skb)
     skb.mac_header = skb.data_offset - ETH_HLEN
     memoryview(skb.head)[skb.mac_header : skb.data_offset] = addresses + tag[2:]
-    skb.network_header = skb.data_offset
+    skb.network_header = skb.transport_header = skb.data_offset
+    if skb.ip_summed == CHECKSUM_COMPLETE:
+        skb.ip_summed = CHECKSUM_NONE  # it was the sum over the tag, too
 
 
 class SkbReceiver(BurstSink):
-    """A driver's bursts as SkBuffs, one by one through netif_receive_skb: for devices with taps, handlers or an rx_handler."""
+    """A driver's bursts as SkBuffs, one by one through netif_receive_skb: for devices with taps, handlers or an rx_handler.
 
-    def __init__(self, device: NetDevice) -> None:
+    With `gro`, through that, and a burst is what a poll received.
+    """
+
+    def __init__(self, device: NetDevice, *, gro: Gro | None = None) -> None:
         self.device = device
+        self.gro = gro
 
     def on_burst(self, burst: Burst) -> None:
+        receive = netif_receive_skb if self.gro is None else self.gro.receive
         for packet, time in zip(burst, burst.times, strict=True):
             skb = SkBuff.from_bytes(packet)
             skb.tstamp = time
             skb.protocol = eth_type_trans(skb, self.device)
-            netif_receive_skb(skb)
+            receive(skb)
+        if self.gro is not None:
+            self.gro.complete_done(None, len(burst))
