@@ -316,8 +316,7 @@ class SkBuff:
             self.mac_header += shift
             self.network_header += shift
             self.transport_header += shift
-            if self.ip_summed == CHECKSUM_PARTIAL:
-                self.csum_start += shift
+            self.csum_start += shift
         self._shared = None
         if shared is not None:
             if shared.frags and not linear:

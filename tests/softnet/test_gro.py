@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packets import MACS, headers, is_right
 from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, PadN
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from fastring.clock import VirtualClock
@@ -113,6 +113,12 @@ def test_it_grows_to_64_kb_and_no_further(host):
     assert all(len(skb.frags) <= MAX_SKB_FRAGS for skb in host.up)
     assert b"".join(bytes(skb)[40:] for skb in host.up) == bytes([1] * length * 50)
     assert host.forward() == [bytes(frame) for frame in frames]
+
+
+def test_64_kb_are_too_long_for_an_ip_packet(host):
+    host.receive(*(tcp(seq=n * 2729, length=2729, ip=IP(src="1.1.1.1", dst="2.2.2.2", id=n)) for n in range(24)))  # 65536 with headers
+    host.gro.flush()
+    assert [skb.gso_segs or 1 for skb in host.up] == [23, 1]
 
 
 @pytest.mark.parametrize("number", [5, 17, 18, 19, 40])
@@ -275,6 +281,17 @@ def test_ipv6_extension_headers_must_be_the_same(host):
     assert host.receive(*(tcp(n, ip=ip / IPv6ExtHdrDestOpt()) for n in range(2)), tcp(2, ip=ip)) == [HELD, MERGED, HELD]
 
 
+def test_ipv6_extension_headers_of_another_content_are_another_flow(host):
+    ip = IPv6(src="fd00::1", dst="fd00::2")
+    extensions = [IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes([content]) * 4)]) for content in (1, 2)]
+    assert host.receive(*(tcp(n, ip=ip / extension) for n, extension in enumerate(extensions))) == [HELD, HELD]
+
+
+def test_tcp_options_of_another_content_begin_another_packet(host):
+    options = [[("NOP", None), ("NOP", None), ("Timestamp", (time, 2))] for time in (1, 1, 2)]
+    assert host.receive(*(tcp(n, options=each) for n, each in enumerate(options))) == [HELD, MERGED, HELD]
+
+
 # --- UDP ---
 
 
@@ -290,7 +307,9 @@ def test_udp_is_merged_when_asked():
 
 def test_udp_without_a_checksum_or_of_another_length_is_left_alone():
     host = Host(udp=True)
-    assert host.receive(udp(0, chksum=0), udp(0, len=50), udp(0, length=0)) == [NORMAL] * 3
+    frames = udp(0, chksum=0), udp(0, len=50), udp(0, length=0)
+    assert host.receive(*frames) == [NORMAL] * 3
+    assert host.receive(*frames, ip_summed=CHECKSUM_UNNECESSARY) == [NORMAL] * 3
 
 
 def test_64_datagrams_at_most():

@@ -195,6 +195,13 @@ def test_what_a_tap_had_was_not_dropped(stack, device):
     assert (result, skb.freed, device.stats64.rx_dropped) == (NET_RX_SUCCESS, True, 0)
 
 
+def test_behind_an_rx_handler_a_tap_is_forgotten(stack, device):
+    stack.taps.append(Handler())
+    device.rx_handler = lambda skb: RxHandlerResult.PASS
+    assert receive(device, frame())[1] == NET_RX_DROP
+    assert device.stats64.rx_dropped == 1
+
+
 def test_a_tap_may_remove_itself(stack, device):
     def once(skb, device):
         stack.taps.remove(once)

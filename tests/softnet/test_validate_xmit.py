@@ -121,6 +121,7 @@ def test_a_checksum_is_left_to_a_device_that_does_that_protocols(device, feature
     skb = partial(bytes(packet))
     assert validate_xmit_skb(skb, device) == [skb]
     assert skb.ip_summed == (CHECKSUM_PARTIAL if device_does else CHECKSUM_NONE)
+    assert skb.transport_header == skb.csum_start
     assert device_does or is_right(bytes(skb))
 
 
@@ -264,6 +265,7 @@ def test_the_driver_says_what_a_packet_is_too_much_for(device):
     assert len(validate_xmit_skb(big(TCP4), device)) == 3
     assert len(validate_xmit_skb(big(Ether(**MACS) / IP() / TCP() / bytes(60)), device)) == 1
     assert asked == [(device, TSO)] * 2
+    assert features_for(big(TCP6), device) == TSO & ~Feature.TSO  # it cannot give what the device does not have
 
 
 def test_a_malformed_packet_is_dropped_and_counted(device):
