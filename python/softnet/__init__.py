@@ -5,6 +5,7 @@ Pure Python that decides; packets pass below it, in bursts. It knows no register
 
 from softnet.dev_xmit import dev_queue_xmit
 from softnet.ethernet import eth_type_trans
+from softnet.gro import Gro, GroResult
 from softnet.netdev import NetDevice, alloc_etherdev, alloc_netdev_mqs
 from softnet.netdev_features import Feature, Flag, OperState
 from softnet.netdev_ops import NETDEV_TX_BUSY, NETDEV_TX_OK, NetDeviceOps, NetdevTx
@@ -14,7 +15,7 @@ from softnet.stack import Stack
 from softnet.stats import Stats64
 
 __all__ = [
-    "NETDEV_TX_BUSY", "NETDEV_TX_OK", "DropReason", "Feature", "Flag", "NetDevice", "NetDeviceOps", "NetdevTx", "OperState",
-    "RxHandlerResult", "SkBuff", "Stack", "Stats64", "alloc_etherdev", "alloc_netdev_mqs", "alloc_skb", "dev_queue_xmit",
-    "eth_type_trans", "netif_receive_skb",
+    "NETDEV_TX_BUSY", "NETDEV_TX_OK", "DropReason", "Feature", "Flag", "Gro", "GroResult", "NetDevice", "NetDeviceOps",
+    "NetdevTx", "OperState", "RxHandlerResult", "SkBuff", "Stack", "Stats64", "alloc_etherdev", "alloc_netdev_mqs",
+    "alloc_skb", "dev_queue_xmit", "eth_type_trans", "netif_receive_skb",
 ]

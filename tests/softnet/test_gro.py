@@ -10,6 +10,7 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, PadN
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from fastring.clock import VirtualClock
+from fastring.napi import Napi
 from softnet import Feature, SkBuff, Stack, dev_queue_xmit, eth_type_trans
 from softnet.gro import MAX_GRO_SKBS, Gro, GroResult
 from softnet.skbuff import CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, MAX_SKB_FRAGS, GsoType
@@ -356,6 +357,40 @@ def test_a_poll_that_found_nothing_ends_the_waiting():
     host.receive(tcp(0))
     host.gro.complete_done(None, 0)
     assert host.payloads() == [100]
+
+
+class Poll(Napi):
+    """A driver's poll: what waits in its ring, through GRO."""
+
+    def __init__(self, host, weight):
+        super().__init__(weight)
+        self.host = host
+        self.ring = []
+        self.unmasked = 0
+
+    def on_poll(self, budget):
+        work = 0
+        while self.ring and work < budget:
+            self.host.receive(self.ring.pop(0))
+            work += 1
+        if work < budget:
+            self.unmasked += self.host.gro.complete_done(self, work)
+        else:
+            self.host.gro.flush_old()
+        return work
+
+
+def test_a_poll_that_uses_up_its_budget_goes_on_merging(host):
+    napi = Poll(host, 4)
+    host.stack.softirq.add(napi)
+    napi.enable()
+    frames = [bytes(tcp(number)) for number in range(10)]
+    napi.ring += frames
+    napi.napi_schedule()
+    host.stack.run()
+    assert ([skb.gso_segs for skb in host.up], napi.polls, napi.unmasked) == ([10], 3, 1)
+    napi.disable()
+    host.stack.softirq.remove(napi)
 
 
 def test_what_was_held_in_an_earlier_jiffy_goes_up_when_the_budget_was_used_up(host):
