@@ -10,7 +10,7 @@ writing there (`unshare`, `cow_head`). Everything else is an SkBuff's own. Burst
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -397,7 +397,7 @@ class SkBuff:
         if self.cloned:
             parts.append("cloned")
         if self.freed:
-            parts.append("consumed" if self.freed is True else f"dropped: {self.freed.name}" if isinstance(self.freed, DropReason) else "")
+            parts.append(f"dropped: {self.freed.name}" if isinstance(self.freed, DropReason) else "consumed")
         return f"<SkBuff: {', '.join(parts)}>"
 
 
@@ -406,8 +406,3 @@ def alloc_skb(size: int, *, headroom: int = 0) -> SkBuff:
     skb = SkBuff(headroom + size)
     skb.data_offset = skb.tail_offset = headroom
     return skb
-
-
-def skb_list(packets: Iterable[Buffer], dev: NetDevice | None = None) -> list[SkBuff]:
-    """SkBuffs of packets."""
-    return [SkBuff.from_bytes(packet, dev=dev) for packet in packets]
