@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import errno
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 from softnet.ethernet import PACKET_OUTGOING
 from softnet.netdev_features import Feature
-from softnet.netdev_ops import NETDEV_TX_OK
-from softnet.sch_generic import DEV_TX_WEIGHT, NET_XMIT_DROP, NET_XMIT_SUCCESS, Qdisc
+from softnet.netdev_ops import NETDEV_TX_BUSY
+from softnet.sch_generic import DEV_TX_WEIGHT, NET_XMIT_MASK, NET_XMIT_SUCCESS, Qdisc
 from softnet.skbuff import DropReason, SkBuff
 from softnet.validate_xmit import validate_xmit_skb
 
@@ -20,129 +21,157 @@ if TYPE_CHECKING:
     from softnet.netdev import NetDevice
     from softnet.netdev_queue import NetdevQueue
 
+XMIT_RECURSION_LIMIT = 8  # devices without a queue, one upon the other
+LLTX = int(Feature.LLTX)
+
 log = logging.getLogger("softnet")
 
 
-def dev_queue_xmit(skb: SkBuff) -> int:
-    """Send `skb` by `skb.dev`: it is the stack's from now on. Returns NET_XMIT_SUCCESS, _DROP or _CN, or -ENETDOWN.
+class _Recursion(threading.local):
+    """softnet_data.xmit.recursion: how many devices without a queue this thread is inside of."""
 
-    Any thread; from a driver's own start_xmit only to another device.
+    depth = 0
+
+
+_recursion = _Recursion()
+
+
+def dev_queue_xmit(skb: SkBuff) -> int:
+    """Send `skb` by `skb.dev`: it is the stack's from now on. Returns NET_XMIT_SUCCESS, _DROP or _CN, -ENETDOWN or -ENOMEM.
+
+    Any thread. Only NET_XMIT_SUCCESS says that nothing was dropped so far; a device that is down or has no carrier drops, with _CN.
     """
     device = skb.dev
     if device is None:
         raise ValueError(f"{skb!r} has no device to be sent by")
     queue = device.pick_tx(skb)
     qdisc = queue.qdisc
-    if qdisc is None:
-        device.tx_dropped += 1
-        skb.kfree(DropReason.DEV_READY)
-        return -errno.ENETDOWN
     if not qdisc.enqueues:
         return xmit_without_queue(skb, device, queue)
-    if qdisc.can_bypass and not qdisc.qlen and not queue.txq.xmit_stopped and qdisc.running.acquire(blocking=False):
+    # Past an empty qdisc (TCQ_F_CAN_BYPASS). The kernel does so also before a queue that is stopped, and requeues the packet: here it
+    # is enqueued, and those of a better band may still pass it.
+    if qdisc.can_bypass and not qdisc.qlen and not queue.txq.xmit_stopped and qdisc.run_begin():
         try:
-            qdisc.packets += 1
-            qdisc.bytes += len(skb)
-            sch_direct_xmit(qdisc, skb, device, queue)
+            if not qdisc.qlen and not qdisc.deactivated:  # now that nobody else dequeues
+                qdisc.count_sent(skb)
+                if not sch_direct_xmit(qdisc, [skb], device, queue) and qdisc.qlen:
+                    _run(qdisc)
+                return NET_XMIT_SUCCESS
         finally:
-            qdisc.running.release()
-        result = NET_XMIT_SUCCESS
-    else:
-        result = qdisc.enqueue(skb)
+            qdisc.run_end()
+    result = qdisc.enqueue(skb)
     if qdisc.qlen:
         qdisc_run(qdisc)
     return result
 
 
 def xmit_without_queue(skb: SkBuff, device: NetDevice, queue: NetdevQueue) -> int:
-    """A device without a queue: sent at once, or dropped."""
+    """A device without a queue: sent at once, or dropped with -ENETDOWN."""
     if not device.up:
-        device.tx_dropped += 1
-        skb.kfree(DropReason.DEV_READY)
-        return -errno.ENETDOWN
-    if queue.locked_here:
+        return _not_sent([skb], device, DropReason.DEV_READY)
+    if queue.locked_here or _recursion.depth > XMIT_RECURSION_LIMIT:
         log.critical("Dead loop on virtual device %s, fix it urgently!", device.name)
-        device.tx_dropped += 1
-        skb.kfree(DropReason.NOT_SPECIFIED)
-        return -errno.ENETDOWN
+        return _not_sent([skb], device, DropReason.NOT_SPECIFIED)
     skbs = validate_xmit_skb(skb, device)
     if not skbs:
-        return NET_XMIT_DROP
+        return -errno.ENOMEM
     queue.lock()
+    _recursion.depth += 1
     try:
-        left = skbs if queue.txq.xmit_stopped else dev_hard_start_xmit(skbs, device, queue)
+        if not queue.txq.xmit_stopped:
+            dev_hard_start_xmit(skbs, device, queue)
     finally:
+        _recursion.depth -= 1
         queue.unlock()
-    for each in left:
-        log.critical("Virtual device %s asks to queue packet!", device.name)
+    if not skbs:
+        return NET_XMIT_SUCCESS
+    log.critical("Virtual device %s asks to queue packet!", device.name)
+    return _not_sent(skbs, device, DropReason.FULL_RING)
+
+
+def _not_sent(skbs: list[SkBuff], device: NetDevice, reason: DropReason) -> int:
+    for skb in skbs:
         device.tx_dropped += 1
-        each.kfree(DropReason.FULL_RING)
-    return NET_XMIT_DROP if left else NET_XMIT_SUCCESS
+        skb.kfree(reason)
+    return -errno.ENETDOWN
 
 
 # --- running a qdisc ---
 
 
 def qdisc_run(qdisc: Qdisc) -> int:
-    """Send what it has as long as the driver takes it, at most DEV_TX_WEIGHT packets; returns how many. The rest: Stack.run."""
-    if not qdisc.running.acquire(blocking=False):
+    """Send what it has as long as the driver takes it, DEV_TX_WEIGHT packets or little more; returns how many. The rest: Stack.run."""
+    if not qdisc.run_begin():
         return 0  # somebody does already
-    sent = 0
     try:
-        while sent < DEV_TX_WEIGHT and not qdisc.queue.txq.xmit_stopped:
-            skb = qdisc.dequeue()
-            if skb is None:
-                break
-            qdisc.packets += 1
-            qdisc.bytes += len(skb)
-            skb.xmit_more = qdisc.qlen > 0 and sent + 1 < DEV_TX_WEIGHT
-            sent += 1
-            if not sch_direct_xmit(qdisc, skb, qdisc.queue.device, qdisc.queue):
-                break
+        return _run(qdisc)
     finally:
-        qdisc.running.release()
-    if qdisc.qlen:
-        qdisc.queue.device.stack.netif_schedule(qdisc)
+        qdisc.run_end()
+
+
+def _run(qdisc: Qdisc) -> int:
+    """__qdisc_run and qdisc_restart. `running` is held."""
+    queue = qdisc.queue
+    sent = 0
+    while sent < DEV_TX_WEIGHT and not queue.txq.xmit_stopped and not qdisc.deactivated:
+        skbs, validate = qdisc.dequeue()
+        if not skbs:
+            break
+        left = sch_direct_xmit(qdisc, skbs, queue.device, queue, validate=validate)
+        sent += max(0, len(skbs) - left)  # of one that was segmented, what is left may be more than it was
+        if left:
+            break
     return sent
 
 
-def sch_direct_xmit(qdisc: Qdisc, skb: SkBuff, device: NetDevice, queue: NetdevQueue) -> bool:
-    """Give one dequeued packet to the driver; what it does not take is requeued. Returns whether to go on."""
-    skbs = validate_xmit_skb(skb, device)
-    if not skbs:
-        return True
-    lltx = device.features & Feature.LLTX
-    if not lltx:
+def sch_direct_xmit(qdisc: Qdisc, skbs: list[SkBuff], device: NetDevice, queue: NetdevQueue, *, validate: bool = True) -> int:
+    """Give dequeued packets to the driver; returns how many it did not take, which were requeued. `running` is held."""
+    if not validate:
+        ready = skbs.copy()
+    elif len(skbs) == 1:
+        ready = validate_xmit_skb(skbs[0], device)
+    else:
+        ready = [each for skb in skbs for each in validate_xmit_skb(skb, device)]
+    if not ready:
+        return 0
+    locked = not int(device.features) & LLTX
+    if locked:
         queue.lock()
     try:
-        left = skbs if queue.txq.xmit_stopped else dev_hard_start_xmit(skbs, device, queue)
+        if not queue.txq.xmit_stopped:
+            dev_hard_start_xmit(ready, device, queue)
     finally:
-        if not lltx:
+        if locked:
             queue.unlock()
-    if left:
-        qdisc.requeue(left)
-        device.stack.netif_schedule(qdisc)
-        return False
-    return not queue.txq.xmit_stopped
+        if ready:
+            qdisc.requeue(ready)
+    return len(ready)
 
 
-def dev_hard_start_xmit(skbs: list[SkBuff], device: NetDevice, queue: NetdevQueue) -> list[SkBuff]:
-    """Hand packets to the driver, under its lock; returns those it did not take."""
-    last = len(skbs) - 1
-    for i, skb in enumerate(skbs):
-        more = skb.xmit_more
-        if i < last:
-            skb.xmit_more = True
+def dev_hard_start_xmit(skbs: list[SkBuff], device: NetDevice, queue: NetdevQueue) -> None:
+    """Hand packets to the driver, under its lock; those it did not take are left in `skbs`.
+
+    `skb.xmit_more` says that the next call follows at once, unless the driver stops the queue in this one: so it rings its doorbell
+    if xmit_more is false, or the queue is stopped by then, or it answers BUSY with packets not yet told of.
+    """
+    while skbs:
+        skb = skbs.pop(0)
+        skb.xmit_more = bool(skbs)
         if device.stack.taps or device.taps:
             tap_outgoing(skb, device)
-        if device.start_xmit(skb, device) != NETDEV_TX_OK:
-            skb.xmit_more = more
-            queue.txq.count_requeue()
-            return skbs[i:]
-        queue.txq.trans_update(device.stack.clock.monotonic_ns())
-        if i < last and queue.txq.xmit_stopped:
-            return skbs[i + 1 :]
-    return []
+        result = device.start_xmit(skb, device)
+        if result:
+            if result >= NET_XMIT_MASK:  # otherwise a device below it dropped the packet (dev_xmit_complete)
+                if result != NETDEV_TX_BUSY:
+                    log.error("BUG %s code %d from start_xmit: neither OK nor BUSY", device.name, result)
+                skb.xmit_more = False
+                skbs.insert(0, skb)
+                queue.txq.count_requeue()
+                return
+        else:
+            queue.txq.trans_update(device.stack.clock.monotonic_ns())
+        if skbs and queue.driver_stopped:
+            return
 
 
 def tap_outgoing(skb: SkBuff, device: NetDevice) -> None:

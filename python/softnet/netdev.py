@@ -23,7 +23,7 @@ from softnet.netdev_refs import DeviceRefs
 from softnet.netdev_rx_mode import AddrAssign
 from softnet.receive import Handler, RxHandler
 from softnet.rtnl import NetdevEvent
-from softnet.sch_generic import DEFAULT_TX_QUEUE_LEN, NoQueue, PfifoFast, Qdisc
+from softnet.sch_generic import DEFAULT_TX_QUEUE_LEN, Qdisc, default_qdisc
 from softnet.skbuff import SkBuff
 from softnet.stack import Stack, check_name
 from softnet.stats import Stats64
@@ -262,16 +262,13 @@ class NetDevice(DeviceConfig, DeviceRefs):
 
     def activate(self) -> None:
         """dev_activate: every queue its qdisc, and the watchdog, if there is a carrier; else with the carrier's coming. rtnl."""
-        make = self.qdisc_class or (PfifoFast if self.tx_queue_len else NoQueue)
-        made_by = make, self.tx_queue_len
+        make = self.qdisc_class or default_qdisc(self)
         for queue in self.tx:
-            if queue.qdisc_sleeping is None or made_by != self._qdisc_made_by:
-                queue.qdisc_sleeping = make(queue)
-        self._qdisc_made_by = made_by
+            queue.attach(make)
         if not self.carrier_ok:
             return
         for queue in self.tx:
-            queue.qdisc = queue.qdisc_sleeping
+            queue.activate()
         self.watchdog_up()
 
     def watchdog_up(self) -> None:
@@ -285,9 +282,7 @@ class NetDevice(DeviceConfig, DeviceRefs):
         """dev_deactivate: what waits in the queues is dropped, nothing more is taken, the watchdog rests; the qdiscs are kept. rtnl."""
         self.watchdog.down()
         for queue in self.tx:
-            qdisc, queue.qdisc = queue.qdisc, None
-            if qdisc is not None:
-                self.tx_dropped += qdisc.reset()
+            self.tx_dropped += queue.deactivate()
 
     # --- transmitting ---
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastring.txq import TxQueue
+from softnet.sch_generic import Noop, Qdisc
 
 if TYPE_CHECKING:
     from softnet.netdev import NetDevice
-    from softnet.sch_generic import Qdisc
+
+DRV_XOFF = 1  # __QUEUE_STATE_DRV_XOFF in TxQueue.state
 
 
 class NetdevQueue:
@@ -19,8 +22,10 @@ class NetdevQueue:
         self.device = device
         self.index = index
         self.txq = TxQueue(bql=bql)
-        self.qdisc: Qdisc | None = None
+        self.noop = Noop(self)
+        self.qdisc: Qdisc = self.noop
         self.qdisc_sleeping: Qdisc | None = None  # what it has while it is up; kept, with its counters, while it is down
+        self._made_by: tuple[Callable[[NetdevQueue], Qdisc], int] | None = None
         self.trans_timeout = 0  # how often the watchdog found it stuck (/sys/class/net/*/queues/tx-*/tx_timeout)
         self._lock = threading.Lock()
         self._owner: int | None = None
@@ -36,6 +41,38 @@ class NetdevQueue:
         """__netif_tx_unlock."""
         self._owner = None
         self._lock.release()
+
+    @property
+    def driver_stopped(self) -> bool:
+        """netif_tx_queue_stopped: the driver stopped it; BQL does not count."""
+        return bool(self.txq.state & DRV_XOFF)
+
+    @property
+    def bulk_limit(self) -> int:
+        """qdisc_avail_bulklimit: bytes that BQL lets in; 0 without it."""
+        txq = self.txq
+        return txq.limit - txq.inflight if txq.bql else 0
+
+    def attach(self, make: Callable[[NetdevQueue], Qdisc]) -> None:
+        """See to a qdisc, made anew if what makes it, or the device's tx_queue_len, is another now (attach_default_qdiscs). rtnl."""
+        made_by = make, self.device.tx_queue_len
+        if self.qdisc_sleeping is None or self._made_by != made_by:
+            self.qdisc_sleeping, self._made_by = make(self), made_by
+
+    def activate(self) -> None:
+        """Let packets into it. rtnl."""
+        assert self.qdisc_sleeping is not None
+        self.qdisc_sleeping.activate()
+        self.qdisc = self.qdisc_sleeping
+
+    def deactivate(self) -> int:
+        """Take its qdisc away; returns how many packets that waited in it are dropped. rtnl. Raises OSError EDEADLK from its own run."""
+        qdisc = self.qdisc
+        if qdisc is self.noop:
+            return 0
+        dropped = qdisc.deactivate()
+        self.qdisc = self.noop
+        return dropped
 
     @property
     def locked_here(self) -> bool:

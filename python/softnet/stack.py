@@ -136,10 +136,12 @@ class Stack:
         """Run the qdiscs that have packets and whose queue is awake; returns how many packets they sent."""
         sent = 0
         for qdisc in tuple(self._scheduled):
-            if not qdisc.qlen:
-                del self._scheduled[qdisc]
-            elif not qdisc.queue.txq.xmit_stopped:
-                sent += qdisc_run(qdisc)
+            self._scheduled.pop(qdisc, None)  # before the look: who adds a packet after it schedules it anew
+            if qdisc.qlen:
+                if qdisc.queue.txq.xmit_stopped or not (done := qdisc_run(qdisc)):
+                    self.netif_schedule(qdisc)
+                else:
+                    sent += done
         return sent
 
     def close(self) -> None:

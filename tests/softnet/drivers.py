@@ -9,13 +9,16 @@ STOP, START = 1, 4
 
 
 class RingDriver:
-    """A driver with a ring of `size` packets. `complete(n)` is its completion interrupt; `sent` is what went over its wire."""
+    """A driver with a ring of `size` packets. `complete(n)` is its completion interrupt; `sent` is what went over its wire.
+
+    `unrung`: packets in the ring that the doorbell has not told of.
+    """
 
     def __init__(self, size=8):
         self.size = size
         self.ring = deque()
         self.sent = []
-        self.doorbells = 0
+        self.doorbells = self.unrung = 0
         self.calls = []
         self.device = None
 
@@ -36,12 +39,19 @@ class RingDriver:
     def start_xmit(self, skb, device):
         txq = device.tx[skb.queue_mapping].txq
         if self.free() < STOP:
+            self.ring_doorbell()
             return NETDEV_TX_BUSY
         self.ring.append(skb)
         txq.tx_sent(len(skb))
-        self.doorbells += not skb.xmit_more
+        self.unrung += 1
         txq.txq_maybe_stop(self.free, STOP, START)
+        if not skb.xmit_more or txq.xmit_stopped:
+            self.ring_doorbell()
         return NETDEV_TX_OK
+
+    def ring_doorbell(self):
+        self.doorbells += self.unrung > 0
+        self.unrung = 0
 
     def complete(self, count=None):
         """Complete that many packets, or all."""
