@@ -14,6 +14,8 @@ class RingDriver:
     `unrung`: packets in the ring that the doorbell has not told of.
     """
 
+    stop_below, start_at = STOP, START
+
     def __init__(self, size=8):
         self.size = size
         self.ring = deque()
@@ -38,13 +40,13 @@ class RingDriver:
 
     def start_xmit(self, skb, device):
         txq = device.tx[skb.queue_mapping].txq
-        if self.free() < STOP:
+        if self.free() < self.stop_below:
             self.ring_doorbell()
             return NETDEV_TX_BUSY
         self.ring.append(skb)
         txq.tx_sent(len(skb))
         self.unrung += 1
-        txq.txq_maybe_stop(self.free, STOP, START)
+        txq.txq_maybe_stop(self.free, self.stop_below, self.start_at)
         if not skb.xmit_more or txq.xmit_stopped:
             self.ring_doorbell()
         return NETDEV_TX_OK
@@ -60,7 +62,7 @@ class RingDriver:
         length = sum(map(len, done))
         for skb in done:
             skb.consume()
-        self.device.txq.txq_completed_wake(len(done), length, self.free(), START, now=self.device.stack.clock.monotonic_ns())
+        self.device.txq.txq_completed_wake(len(done), length, self.free(), self.start_at, now=self.device.stack.clock.monotonic_ns())
 
 
 def make_device(stack, driver, **options):
