@@ -21,6 +21,7 @@ from softnet.netdev_ops import NetDeviceOps, NetdevTx
 from softnet.netdev_queue import NetdevQueue
 from softnet.netdev_refs import DeviceRefs
 from softnet.netdev_rx_mode import AddrAssign
+from softnet.netdev_tx import netdev_core_pick_tx
 from softnet.receive import Handler, RxHandler
 from softnet.rtnl import NetdevEvent
 from softnet.sch_generic import DEFAULT_TX_QUEUE_LEN, Qdisc, default_qdisc
@@ -78,9 +79,10 @@ class NetDevice(DeviceConfig, DeviceRefs):
         self._mtu = mtu
         self.tx = [NetdevQueue(self, i, bql=bql) for i in range(num_tx_queues)]
         self.num_rx_queues = num_rx_queues
+        self.real_num_tx_queues = num_tx_queues  # those in use: netif_set_real_num_tx_queues
+        self.xps: dict[int, tuple[int, ...]] = {}  # from threads to queues: netif_set_xps_queue
         self.tx_queue_len = DEFAULT_TX_QUEUE_LEN
         self.qdisc_class: Callable[[NetdevQueue], Qdisc] | None = None  # None: pfifo_fast, or noqueue if tx_queue_len is 0
-        self._qdisc_made_by: tuple[object, int] | None = None
         self.watchdog = Watchdog(self)
         self.sysfs = SysfsFolder(self)
         self.taps: list[Handler] = []
@@ -101,7 +103,7 @@ class NetDevice(DeviceConfig, DeviceRefs):
     def netdev_ops(self, ops: NetDeviceOps) -> None:
         self._ops = ops
         self._start_xmit: Callable[[SkBuff, NetDevice], NetdevTx] | None = getattr(ops, "start_xmit", None)
-        self._select_queue: Callable[[NetDevice, SkBuff], int] | None = getattr(ops, "select_queue", None)
+        self.select_queue: Callable[[NetDevice, SkBuff], int] | None = getattr(ops, "select_queue", None)
 
     @property
     def txq(self) -> TxQueue:
@@ -306,19 +308,8 @@ class NetDevice(DeviceConfig, DeviceRefs):
         return NetdevTx.BUSY
 
     def pick_tx(self, skb: SkBuff) -> NetdevQueue:
-        """netdev_core_pick_tx: the driver's choice; the queue of the sender's last packet; or one by the packet's flow."""
-        count = len(self.tx)
-        if count == 1:
-            return self.tx[0]
-        if self._select_queue is not None:
-            index = self._select_queue(self, skb)
-        elif skb.queue_mapping:
-            index = skb.queue_mapping - 1  # as skb_record_rx_queue: 0 is nobody's
-        else:
-            index = (skb.hash or hash(bytes(skb.data[:38]))) % count
-        index = index if 0 <= index < count else 0
-        skb.queue_mapping = index
-        return self.tx[index]
+        """Which of its queues the packet takes: see netdev_tx."""
+        return netdev_core_pick_tx(self, skb)
 
     def transmitter(self, *, burst_size: int = 128, replays: bool = False) -> Transmitter:
         """A new sender on this device's queue, good until it is stopped. Raises OSError ENETDOWN."""

@@ -74,6 +74,12 @@ class NetdevQueue:
         self.qdisc = self.noop
         return dropped
 
+    def reset(self) -> int:
+        """Drop what waits in it, and leave it as it is; returns how many packets (qdisc_reset). rtnl. Raises OSError EDEADLK as above."""
+        dropped = self.qdisc.deactivate()
+        self.qdisc.activate()
+        return dropped
+
     @property
     def locked_here(self) -> bool:
         """Whether this thread transmits on it: xmit_lock_owner is this CPU."""

@@ -23,6 +23,7 @@ from softnet.sch_generic import NET_XMIT_CN, NET_XMIT_SUCCESS
 
 MS = 1_000_000
 RATE = 10_000_000  # bit/s of the slow wire: 1.2 ms for a full packet
+MAC = "52:54:00:00:00:09"
 ETHER = Ether(src="52:54:00:00:00:01", dst="52:54:00:00:00:02")
 PACKET_TIME = 1514 * 8 * 10**9 // RATE
 
@@ -366,7 +367,7 @@ def test_an_ipv6_header_is_right_after_its_mark(tc, label):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\xff" * 13, bytes(ETHER / ARP()), bytes(Ether(dst="52:54:00:00:00:09", type=0x800)) + b"\x45\x02", bytes(60)]
+    "content", [b"", b"\xff" * 13, bytes(ETHER / ARP()), bytes(Ether(dst=MAC, type=0x800)) + b"\x45\x02", bytes(60)]
 )
 def test_what_is_no_whole_ip_packet_cannot_be_marked(content):
     skb = SkBuff.from_bytes(content)
@@ -446,7 +447,7 @@ def test_addresses_ports_and_protocol_part_flows_and_the_rest_does_not():
 
     base = ETHER / IP(src="1.2.3.4", dst="5.6.7.8") / UDP(sport=1, dport=2) / Raw(b"a")
     same = (
-        Ether(src="00:11:22:33:44:55", dst="52:54:00:00:00:09")
+        Ether(src="00:11:22:33:44:55", dst=MAC)
         / IP(src="1.2.3.4", dst="5.6.7.8", ttl=3, tos=7)
         / UDP(sport=1, dport=2)
         / Raw(b"bc")
