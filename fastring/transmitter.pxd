@@ -3,7 +3,7 @@
 from cython cimport final
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fastring.burst cimport Burst, BurstSource
+from fastring.burst cimport Burst, BurstSource, Frame
 from fastring.clock cimport Clock, VirtualClock
 from fastring.napi cimport Softirq
 from fastring.txq cimport TxQueue, XmitTarget
@@ -24,9 +24,12 @@ cdef class Transmitter:
     cdef uint32_t position          # in it
     cdef readonly uint64_t packets, bytes       # accepted by the driver
     cdef readonly uint64_t oversize             # too long for the MTU: dropped here
+    cdef list taps, more_taps       # not empty: `tap` is shown what was sent
+    cdef object tap, tap_error
     cdef int refusal                # errno of a target that takes nothing more
 
     cdef uint32_t sendable(self, Burst burst, uint32_t start, uint32_t most, Tally* tally) noexcept nogil
     cdef uint32_t skip_oversize(self, Burst burst, uint32_t start) noexcept nogil
     cdef int push(self, Burst burst, uint32_t* position) noexcept nogil
+    cdef void show(self, const Frame* frames, int n) noexcept with gil
     cdef int play_rounds(self, BurstSource source, uint32_t rounds) noexcept nogil

@@ -1,4 +1,5 @@
-from typing import final
+from collections.abc import Callable
+from typing import Any, final
 
 from fastring.burst import Burst, BurstSource
 from fastring.clock import Clock
@@ -17,6 +18,8 @@ class Transmitter:
         max_frame: int,
         burst_size: int = 128,
         replays: bool = False,
+        taps: tuple[list[Any], list[Any]] = ...,
+        tap: Callable[[list[tuple[bytes, int]]], object] | None = None,
     ) -> None: ...
     @property
     def packets(self) -> int: ...

@@ -11,10 +11,14 @@ import errno
 import os
 import time
 
+from cpython.object cimport PyObject
 from cython cimport final
 
 from fastring.atomic cimport cpu_relax
 from fastring.burst cimport FRAME_MORE, Frame, packets_in
+
+cdef extern from "Python.h":
+    Py_ssize_t PyList_GET_SIZE(PyObject*) nogil     # one aligned word: read without the GIL it is old at worst
 
 cdef enum:
     IDLE_ROUNDS = 2000              # without progress, then back to Python: for signals, and the caller's patience
@@ -39,17 +43,20 @@ cdef Tally tally_of(const Frame* frames, int n) noexcept nogil:
 cdef class Transmitter:
     """Sends to `target` through `queue`. `max_frame`: longest frame in bytes; longer ones are dropped and counted.
 
-    One thread: the one that runs `softirq`.
+    As long as one of the lists `taps` has something in it, `tap` is called with the packets that the target took, as a list of
+    (bytes, time in ns); what it raises, `play` and `send` raise. One thread: the one that runs `softirq`.
     """
 
     def __init__(self, XmitTarget target not None, TxQueue queue not None, Softirq softirq not None, Clock clock not None, *,
-                 uint32_t max_frame, uint32_t burst_size=128, bint replays=False):
+                 uint32_t max_frame, uint32_t burst_size=128, bint replays=False, tuple taps=([], []), tap=None):
         self.target = target
         self.queue = queue
         self.softirq = softirq
         self.clock = clock
         self.stepped = clock if replays and isinstance(clock, VirtualClock) else None
         self.max_frame = max_frame
+        self.taps, self.more_taps = taps
+        self.tap = tap
         self.burst = Burst(burst_size)
 
     cdef uint32_t sendable(self, Burst burst, uint32_t start, uint32_t most, Tally* tally) noexcept nogil:
@@ -95,6 +102,8 @@ cdef class Transmitter:
             if self.stepped is not None and end > start:
                 self.stepped.step_realtime(burst.frames[start].time)
             taken = self.target.xmit_burst(&burst.frames[start], <int>(end - start))
+            if taken > 0 and (PyList_GET_SIZE(<PyObject*>self.taps) or PyList_GET_SIZE(<PyObject*>self.more_taps)):
+                self.show(&burst.frames[start], taken)
             if taken == 0 and not self.queue.stopped():
                 self.queue.requeues += 1        # NETDEV_TX_BUSY
             if taken != <int>(end - start):
@@ -104,6 +113,21 @@ cdef class Transmitter:
             position[0] = start + taken
         self.clock.run_timers()
         return self.softirq.run() > 0 or taken > 0
+
+    cdef void show(self, const Frame* frames, int n) noexcept with gil:
+        """Show taps what was sent (dev_queue_xmit_nit); they keep no Frame, so all is copied."""
+        cdef int i
+        cdef bytes packet = b""
+        packets = []
+        for i in range(n):
+            packet += (<const char*>frames[i].data)[:frames[i].len]
+            if not frames[i].flags & FRAME_MORE:
+                packets.append((packet, frames[i].time))
+                packet = b""
+        try:
+            self.tap(packets)
+        except BaseException as error:      # push cannot raise: kept for its callers
+            self.tap_error = error
 
     cdef int play_rounds(self, BurstSource source, uint32_t rounds) noexcept nogil:
         cdef uint32_t idle = 0
@@ -119,6 +143,8 @@ cdef class Transmitter:
             moved = self.push(self.burst, &self.position)
             if moved == REFUSED:
                 return REFUSED
+            if self.tap_error is not None:
+                return GOING
             if moved:
                 idle = 0
             else:
@@ -140,6 +166,7 @@ cdef class Transmitter:
             sent = self.packets
             with nogil:
                 state = self.play_rounds(source, rounds)
+            self._raise_taps()
             if state == FAILED:
                 raise source.error if source.error is not None else RuntimeError(f"{source!r} failed and does not say why")
             if state == REFUSED:
@@ -161,9 +188,10 @@ cdef class Transmitter:
         while position < burst.count:
             with nogil:
                 idle = 0
-                while position < burst.count and idle < IDLE_ROUNDS and moved != REFUSED:
+                while position < burst.count and idle < IDLE_ROUNDS and moved != REFUSED and self.tap_error is None:
                     moved = self.push(burst, &position)
                     idle = 0 if moved else idle + 1
+            self._raise_taps()
             if moved == REFUSED:
                 raise self._refused()
             if idle:
@@ -171,6 +199,12 @@ cdef class Transmitter:
             if idle and time.monotonic() > deadline:
                 raise TimeoutError(f"the transmit queue made no progress for {patience:g} s: {self.queue!r}")
         return self.packets - before
+
+    def _raise_taps(self):
+        """Raise what a tap did."""
+        error, self.tap_error = self.tap_error, None
+        if error is not None:
+            raise error
 
     def _refused(self):
         """What a driver's -errno means, to raise."""

@@ -181,3 +181,13 @@ def tap_outgoing(skb: SkBuff, device: NetDevice) -> None:
         copy.pkt_type = PACKET_OUTGOING
         copy.tstamp = copy.tstamp or device.stack.clock.time_ns()
         tap(copy, device)
+
+
+def tap_burst(device: NetDevice, packets: list[tuple[bytes, int]]) -> None:
+    """The same for packets that went past the qdisc in a burst, each with its time stamp in ns (0: now)."""
+    for packet, time in packets:
+        skb = SkBuff.from_bytes(packet, dev=device)
+        skb.protocol = int.from_bytes(packet[12:14], "big")
+        skb.tstamp = time
+        tap_outgoing(skb, device)
+        skb.consume()

@@ -8,11 +8,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from fastring.burst import Burst, BurstSink
 from fastring.transmitter import Transmitter
 from fastring.txq import TxQueue, XmitTarget
+from softnet.dev_xmit import tap_burst
 from softnet.ethernet import ARPHRD_ETHER, BROADCAST, ETH_DATA_LEN, ETH_HLEN, ETH_MIN_MTU, is_valid_ether_addr
 from softnet.gro import Gro
 from softnet.netdev_config import DeviceConfig
@@ -321,6 +323,8 @@ class NetDevice(DeviceConfig, DeviceRefs):
             max_frame=self.max_frame,
             burst_size=burst_size,
             replays=replays,
+            taps=(self.stack.taps, self.taps),
+            tap=partial(tap_burst, self),
         )
 
     def xmit(self, burst: Burst) -> int:
