@@ -405,16 +405,15 @@ def test_a_new_flow_goes_before_the_old_ones_once(qdisc):
     assert [qdisc.pop().mark for _ in range(5)] == [100, 101, 3, 102, 4]
 
 
-def test_a_flow_that_comes_back_at_once_does_not_starve_the_old_ones(qdisc):
+def test_a_new_flow_that_runs_empty_goes_once_through_the_old_ones_before_it_is_new_again(qdisc):
     qdisc = qdisc()
     fill(qdisc, 1, 10)
     qdisc.pop()
-    left = []
-    for _ in range(20):
-        qdisc.enqueue(skb_of(udp(2, size=100), 100))
-        left.append(qdisc.pop().mark)
-    assert left.count(100) < 20
-    assert [mark for mark in left if mark != 100] == list(range(1, 1 + 20 - left.count(100)))
+    qdisc.enqueue(skb_of(udp(2, size=100), 100))
+    assert [qdisc.pop().mark for _ in range(2)] == [100, 1]
+    assert len(qdisc.old_flows) == 2
+    qdisc.enqueue(skb_of(udp(2, size=100), 101))
+    assert (len(qdisc.new_flows), qdisc.new_flow_count) == (0, 2)
 
 
 def index_of(make, seed, flow):
@@ -490,6 +489,7 @@ def test_half_of_the_longest_queue_is_dropped_at_once(qdisc):
     qdisc = qdisc(limit=10)
     fill(qdisc, 1, 11)
     assert (qdisc.drops, qdisc.qlen) == (6, 5)  # with the sixth half is reached
+    assert next(iter(qdisc.flows.values())).count == 6  # and CoDel is told
 
 
 def test_a_limit_of_memory_counts_what_packets_take_and_not_their_length(qdisc):
