@@ -36,6 +36,7 @@ cdef class MonotonicClock(Clock):
 cdef class VirtualClock(Clock):
     cdef int64_t _now
     cdef int64_t _realtime_offset
+    cdef int64_t _destination       # of the outermost advance_to that is under way, or 0
     cdef void advance_to(self, int64_t when) noexcept nogil        # fires every timer on the way, each at its own time
     cdef void step_realtime(self, int64_t when) noexcept nogil     # forward: advances; backward: sets the wall clock only
 

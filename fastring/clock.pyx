@@ -121,6 +121,14 @@ cdef class Clock:
         return fired
 
     @property
+    def destination(self):
+        """Where time is going: now, or, while a virtual clock's timers fire on its way, where it will stop.
+
+        Who looks around every few seconds need not do so all through a jump of years.
+        """
+        return self.now()
+
+    @property
     def next_deadline(self):
         """When the next timer is due, or None."""
         return None if self.timers == NULL else self.timers.deadline
@@ -155,6 +163,11 @@ cdef class VirtualClock(Clock):
     cdef int64_t now(self) noexcept nogil:
         return self._now
 
+    @property
+    def destination(self):
+        """Where time is going: now, or, while timers fire on its way, where it will stop."""
+        return max(self._now, self._destination)
+
     cdef int64_t realtime(self) noexcept nogil:
         if self._realtime_offset > LLONG_MAX - self._now:
             return LLONG_MAX
@@ -162,10 +175,13 @@ cdef class VirtualClock(Clock):
 
     cdef void advance_to(self, int64_t when) noexcept nogil:
         """Move on to `when`, firing every timer on the way at its own time. The past is ignored: monotonic never goes back."""
+        cdef int64_t outer = self._destination          # a handler may advance too
+        self._destination = max(outer, when)
         while self.timers != NULL and self.timers.deadline <= when:
             if self.timers.deadline > self._now:
                 self._now = self.timers.deadline
             self._fire_first(self._now)
+        self._destination = outer
         if when > self._now:
             self._now = when
 

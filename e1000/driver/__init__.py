@@ -1,5 +1,5 @@
 """The driver of the 82540EM: reaches the card through a bus alone, and offers softnet a net_device."""
 
-from e1000.driver.control import E1000Adapter, probe
+from e1000.driver.control import E1000Adapter, probe, remove
 
-__all__ = ["E1000Adapter", "probe"]
+__all__ = ["E1000Adapter", "probe", "remove"]

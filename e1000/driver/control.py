@@ -1,40 +1,54 @@
-"""The driver's control plane: probe, open, stop, statistics, in the manual's order; registers only through the bus."""
+"""The driver's control plane: probe, and net_device_ops (the kernel's e1000_main.c); registers only through the bus."""
 
 from __future__ import annotations
 
 import errno
-import time
+import logging
+import struct
 from contextlib import ExitStack
 
 from e1000 import regs
 from e1000.bus.base import Bus
+from e1000.driver.ethtool import Ethtool
+from e1000.driver.hw import CAUSES, EEPROM_SUM, EEPROM_WORDS, EepromError, Hw
 from e1000.driver.napi import IMS_ENABLE_MASK, E1000Napi
+from e1000.driver.param import MAX_MTU, MIN_MTU, buffer_size, check_ring, interrupt_rate
+from e1000.driver.rx_mode import RxFilter
 from e1000.driver.rxring import RxRing
+from e1000.driver.stats import HardwareStats
 from e1000.driver.txring import TxRing
-from softnet.ethernet import ETH_HLEN, VLAN_HLEN
+from e1000.driver.watchdog import WatchdogTask
+from fastring.clock import TimerHandle
+from softnet.ethernet import ETH_HLEN, VLAN_HLEN, is_valid_ether_addr, random_ether_addr
 from softnet.netdev import NetDevice
 from softnet.stack import Stack
 from softnet.stats import Stats64
 
-MIN_DESCRIPTORS, MAX_DESCRIPTORS = 80, 4096  # E1000_MIN_TXD, E1000_MAX_82544_TXD
-MIN_MTU = 46  # ETH_ZLEN - ETH_HLEN
-MAX_MTU = 16110  # MAX_JUMBO_FRAME_SIZE - (ETH_HLEN + ETH_FCS_LEN)
-RESET_TIMEOUT = 0.1  # seconds; the manual promises 1 µs (§13.4.1)
-CAUSES = 0xFFFFFFFF
+NET_ADDR_RANDOM = 1  # addr_assign_type
+
+log = logging.getLogger("e1000")
 
 
 class E1000Adapter:
     """net_device_ops for one 82540EM on `bus`. Made by `probe`; `stack` polls it.
 
     `tx_descriptors`, `rx_descriptors`: 80 to 4096, multiples of 8. `rs_every`: packets from one status report to the next.
+    `rx_usecs`: as `ethtool -C` has it; see param.interrupt_rate.
     """
 
     def __init__(
-        self, bus: Bus, stack: Stack, *, tx_descriptors: int = 256, rx_descriptors: int = 256, rs_every: int = 32, weight: int = 64
+        self,
+        bus: Bus,
+        stack: Stack,
+        *,
+        tx_descriptors: int = 256,
+        rx_descriptors: int = 256,
+        rs_every: int = 32,
+        weight: int = 64,
+        rx_usecs: int = 0,
     ) -> None:
-        for what, count in (("tx_descriptors", tx_descriptors), ("rx_descriptors", rx_descriptors)):
-            if not MIN_DESCRIPTORS <= count <= MAX_DESCRIPTORS or count % 8:
-                raise OSError(errno.EINVAL, f"{what} is a multiple of 8 from {MIN_DESCRIPTORS} to {MAX_DESCRIPTORS}, not {count}")
+        check_ring("tx_descriptors", tx_descriptors)
+        check_ring("rx_descriptors", rx_descriptors)
         if rs_every < 1:
             raise OSError(errno.EINVAL, f"rs_every is at least 1 packet, not {rs_every}")
         self.bus = bus
@@ -42,53 +56,59 @@ class E1000Adapter:
         self.tx_descriptors = tx_descriptors
         self.rx_descriptors = rx_descriptors
         self.rs_every = rs_every
+        self.hw = Hw(bus)
         self.napi = E1000Napi(bus, weight=weight)
+        self.napi.itr_setting, self.napi.itr = interrupt_rate(rx_usecs)
+        self.rx_filter = RxFilter(bus)
+        self.hw_stats = HardwareStats(bus)
+        self.ethtool = Ethtool(self)
+        self.watchdog = WatchdogTask(self)
+        self.napi.link_changed = self.watchdog.soon
         self.tx: TxRing | None = None
         self.rx: RxRing | None = None
+        self.mtu = 0  # what the rings are made for
+        self.tx_timeout_count = 0
+        self._alloc_failed = 0  # by receive rings that are gone
+        self.pci_command: int | None = None
         self._undo = ExitStack()
+        self._running = ExitStack()
         self._closed = Stats64()
+        self._reset_timer: TimerHandle | None = None
 
     # --- probe ---
 
-    def reset(self) -> None:
-        """Global reset (CTRL.RST, §13.4.1), interrupts masked before and after. Raises OSError EIO if the card does not come back."""
-        self.bus.write(regs.IMC, CAUSES)
-        self.bus.write(regs.RCTL, 0)
-        self.bus.write(regs.TCTL, regs.TCTL_PSP)
-        self.bus.write(regs.CTRL, self.bus.read(regs.CTRL) | regs.CTRL_RST)
-        deadline = time.monotonic() + RESET_TIMEOUT
-        while self.bus.read(regs.CTRL) & regs.CTRL_RST:
-            if time.monotonic() > deadline:
-                raise OSError(errno.EIO, f"{self.bus!r}: the card does not come out of reset")
-        self.bus.write(regs.IMC, CAUSES)
-        self.bus.read(regs.ICR)
+    def read_mac(self) -> bytes | None:
+        """The station address from the EEPROM, or None, with a warning, if that is damaged or the address will not do (§5.6)."""
+        try:
+            image = self.hw.read_eeprom_image()
+        except EepromError as error:
+            log.warning("%s", error.strerror)
+            return None
+        if sum(struct.unpack(f"<{EEPROM_WORDS}H", image)) & 0xFFFF != EEPROM_SUM:
+            log.warning("%r: The EEPROM Checksum Is Not Valid", self.bus)
+            return None
+        if not is_valid_ether_addr(image[:6]):
+            log.warning("%r: Invalid MAC Address: %s", self.bus, image[:6].hex(":"))
+            return None
+        return image[:6]
 
-    def read_mac(self) -> bytes:
-        """The station address that the reset loaded from the EEPROM into RAL0 and RAH0 (§13.5.2)."""
-        low, high = self.bus.read(regs.RAL0), self.bus.read(regs.RAH0)
-        return low.to_bytes(4, "little") + (high & 0xFFFF).to_bytes(2, "little")
-
-    # --- net_device_ops ---
+    # --- open and stop ---
 
     def open(self, device: NetDevice) -> TxRing:
-        """ndo_open: rings, filters, interrupt, and only then the units (§14.4, §14.5). Unwinds itself on any error."""
+        """ndo_open: PHY, interrupt, and then all that a reset undoes too. Unwinds itself on any error."""
+        self.mtu = device.mtu
         with ExitStack() as undo:
-            undo.callback(self._close_rings)
-            self.reset()
-            undo.callback(self.reset)
-            self._setup_link()
-            self._setup_transmit(device)
-            self._setup_receive(device)
+            self.hw.power_up_phy()
+            undo.callback(self.hw.power_down_phy)
             self.napi.request_irq()
             undo.callback(self.napi.free_irq)
             self.stack.softirq.add(self.napi)
             undo.callback(self.stack.softirq.remove, self.napi)
             self.stack.softirq.add_irq(self.bus.irq)
             undo.callback(self.stack.softirq.remove_irq, self.bus.irq)
-            self.napi.enable()
-            undo.callback(self._stop_polling)
-            undo.callback(self._quiesce)
-            self._start(device)
+            undo.callback(self._forget_tx)
+            self._up(device)
+            undo.callback(lambda: self._running.close())
             self._undo = undo.pop_all()
         assert self.tx is not None
         return self.tx
@@ -100,53 +120,150 @@ class E1000Adapter:
         After any other error it is closed all the same.
         """
         self._stop_polling()
+        if self._reset_timer is not None:
+            self._reset_timer.cancel()
         self._undo.close()
 
+    def _up(self, device: NetDevice) -> None:
+        """e1000_up: rings, filters, and only then the units (§14.4, §14.5). Unwinds itself on any error."""
+        with ExitStack() as undo:
+            undo.callback(self._close_rings)
+            self.hw.reset()
+            undo.callback(self.hw.reset)
+            self.rx_filter.forget()
+            self.hw.set_link_up()
+            self._setup_transmit(device)
+            self._setup_receive(device)
+            self.set_itr(self.napi.itr if self.napi.itr_setting else 0)
+            self.napi.enable()
+            undo.callback(self._stop_polling)
+            undo.callback(self.hw_stats.update)
+            undo.callback(self._quiesce)
+            self._start()
+            undo.callback(self.watchdog.down)
+            self.watchdog.up(device)
+            self._running = undo.pop_all()
+
+    def _down(self) -> None:
+        """e1000_down: the interrupt stays requested, and who holds the transmit ring may keep it. Raises TimeoutError as `stop` does."""
+        self._stop_polling()
+        if self.tx is not None:
+            self.tx.resetting = True
+        self._running.close()
+
+    def reinit(self, device: NetDevice) -> None:
+        """e1000_reinit_locked: down and up again. rtnl. If up fails the device has no rings, and takes nothing until it is stopped."""
+        assert self.stack.rtnl.held
+        device.txq.stop()
+        try:
+            self._down()
+            self._up(device)
+        finally:
+            if self.tx is not None:
+                self.tx.resetting = False
+            if not self.napi.disabled:
+                device.txq.wake()
+
+    def schedule_reset(self, device: NetDevice) -> None:
+        """schedule_work(reset_task): reset it as soon as timers fire and nobody is inside the softirq or the ring."""
+        if self._reset_timer is None or not self._reset_timer.armed:
+            self._reset_timer = self.stack.clock.call_later(0, lambda: self._reset_task(device))
+
+    def _reset_task(self, device: NetDevice) -> None:
+        if self.stack.softirq.in_softirq or (self.tx is not None and self.tx.transmitting):
+            self.schedule_reset(device)
+            return
+        with self.stack.rtnl:
+            if device.up:
+                log.error("%s: Reset adapter", device.name)
+                self.reinit(device)
+
+    # --- other net_device_ops ---
+
+    def tx_timeout(self, device: NetDevice, queue: int) -> None:
+        """ndo_tx_timeout: have it reset, outside of this context."""
+        self.tx_timeout_count += 1
+        self.schedule_reset(device)
+
     def get_stats64(self, device: NetDevice, stats: Stats64) -> None:
-        """ndo_get_stats64: what earlier rings counted, and what these do."""
-        self._count_rings(stats)
-        for name in ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped"):
-            setattr(stats, name, getattr(stats, name) + getattr(self._closed, name))
-        stats.rx_missed_errors = self._closed.rx_missed_errors
+        """ndo_get_stats64: what rings counted, and what the card did."""
+        if not self.napi.disabled:
+            self.hw_stats.update()
+        self.fill_ring_stats(stats)
+        self.hw_stats.fill(stats)
+
+    def set_rx_mode(self, device: NetDevice) -> None:
+        """ndo_set_rx_mode."""
+        self.rx_filter.apply(
+            promiscuous=device.promiscuous, allmulti=device.allmulti > 0, unicast=device.uc, multicast=device.mc
+        )
+
+    def set_mac_address(self, device: NetDevice, address: bytes) -> None:
+        """ndo_set_mac_address (e1000_set_mac): at once if it is up; open does it anyhow."""
+        if not self.napi.disabled:
+            self.rx_filter.set_station(address)
+
+    def validate_addr(self, device: NetDevice) -> None:
+        """ndo_validate_addr (eth_validate_addr)."""
+        if not is_valid_ether_addr(device.dev_addr):
+            raise OSError(errno.EADDRNOTAVAIL, f"{device.name}: {device.dev_addr.hex(':')} is no valid station address")
+
+    def change_mtu(self, device: NetDevice, mtu: int) -> None:
+        """ndo_change_mtu: down and up with buffers of the new size, and with the old ones if there is no memory. Raises OSError."""
+        self.reconfigure(device, mtu=mtu)
+
+    # --- changes that need new rings ---
+
+    def reconfigure(self, device: NetDevice, **change: int) -> None:
+        """Set attributes such as `tx_descriptors`, with rings made anew if it is up. An error leaves what was before. rtnl."""
+        before = {name: getattr(self, name) for name in change}
+        for name, value in change.items():
+            setattr(self, name, value)
+        if not device.up:
+            return
+        try:
+            self.reinit(device)
+        except BaseException:
+            for name, value in before.items():
+                setattr(self, name, value)
+            if self.napi.disabled:
+                self.reinit(device)
+            raise
+
+    def set_itr(self, rate: int) -> None:
+        """ITR: at most so many interrupts a second; 0: any number (§13.4.18)."""
+        self.bus.write(regs.ITR, 1_000_000_000 // (rate * 256) if rate else 0)
 
     # --- steps ---
 
-    def _setup_link(self) -> None:
-        """Set link up, speed and duplex by the PHY (§14.3)."""
-        self.bus.write(regs.CTRL, self.bus.read(regs.CTRL) | regs.CTRL_SLU | regs.CTRL_ASDE)
-
     def _setup_transmit(self, device: NetDevice) -> None:
         """§14.5: ring and gaps for 1000BASE-T."""
-        self.tx = TxRing(
-            self.bus,
-            device.txq,
-            self.stack.clock,
-            count=self.tx_descriptors,
-            packet_size=device.max_frame,
-            rs_every=self.rs_every,
-        )
+        packet_size = self.mtu + ETH_HLEN + VLAN_HLEN
+        if self.tx is None:
+            self.tx = TxRing(
+                self.bus, device.txq, self.stack.clock, count=self.tx_descriptors, packet_size=packet_size, rs_every=self.rs_every
+            )
+        else:
+            self.tx.allocate(self.tx_descriptors, packet_size)
         self._program_ring(regs.TDBAL, regs.TDBAH, regs.TDLEN, regs.TDH, regs.TDT, self.tx)
         self.bus.write(regs.TIPG, 10 | 8 << 10 | 6 << 20)
         self.bus.write(regs.TIDV, 0)
         self.bus.write(regs.TADV, 0)
 
     def _setup_receive(self, device: NetDevice) -> None:
-        """§14.4: address, multicast table, ring, buffers of the right size."""
-        self.bus.write(regs.RAL0, int.from_bytes(device.dev_addr[:4], "little"))
-        self.bus.write(regs.RAH0, int.from_bytes(device.dev_addr[4:], "little") | regs.RAH_AV)
-        for i in range(128):
-            self.bus.write(regs.MTA + 4 * i, 0)
-        size, control = buffer_size(device.mtu)
+        """§14.4: address, filters, ring, buffers of the right size."""
+        self.rx_filter.set_station(device.dev_addr)
+        self.set_rx_mode(device)
+        size, control = buffer_size(self.mtu)
         self.rx = RxRing(self.bus, self.stack.clock, device.sink, count=self.rx_descriptors, buffer_size=size)
         self._program_ring(regs.RDBAL, regs.RDBAH, regs.RDLEN, regs.RDH, regs.RDT, self.rx)
         self.bus.write(regs.RDTR, 0)
         self.bus.write(regs.RADV, 0)
         self.napi.tx, self.napi.rx = self.tx, self.rx
-        if device.promiscuous:
-            control |= regs.RCTL_UPE | regs.RCTL_MPE
-        self.bus.write(regs.RCTL, control | regs.RCTL_BAM | regs.RCTL_SECRC)
+        self.napi.reset_itr()
+        self.bus.write(regs.RCTL, control | self.rx_filter.mode | regs.RCTL_BAM | regs.RCTL_SECRC)
 
-    def _start(self, device: NetDevice) -> None:
+    def _start(self) -> None:
         """Enable both units, give the card its buffers, unmask."""
         assert self.rx is not None
         collision = 0x0F << regs.TCTL_CT_SHIFT | 0x3F << regs.TCTL_COLD_SHIFT
@@ -172,41 +289,53 @@ class E1000Adapter:
         self.bus.write(head, 0)
         self.bus.write(tail, 0)
 
-    def _count_rings(self, stats: Stats64) -> None:
-        if self.tx is not None:
-            stats.tx_packets += self.tx.packets
-            stats.tx_bytes += self.tx.bytes
-            stats.tx_dropped += self.tx.dropped
-            stats.tx_errors += self.tx.aborted
-        if self.rx is not None:
-            stats.rx_packets += self.rx.packets
-            stats.rx_bytes += self.rx.bytes
-            stats.rx_errors += self.rx.errors
-            stats.rx_dropped += self.rx.sink_failed + self.rx.abandoned
+    # --- what rings counted ---
+
+    @property
+    def alloc_rx_buff_failed(self) -> int:
+        """How often there was no buffer for a receive descriptor."""
+        return self._alloc_failed + (0 if self.rx is None else self.rx.alloc_failed)
+
+    def fill_ring_stats(self, stats: Stats64) -> None:
+        """Add what rings counted since probe."""
+        for name in ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped"):
+            setattr(stats, name, getattr(stats, name) + getattr(self._closed, name))
+        _count_tx(self.tx, stats)
+        _count_rx(self.rx, stats)
 
     def _close_rings(self) -> None:
         """Give the rings' memory back, keeping what they counted."""
         self.napi.tx = self.napi.rx = None
-        for ring in (self.tx, self.rx):
-            if ring is not None:
-                ring.close()
-        self._count_rings(self._closed)
-        self.tx = self.rx = None
+        if self.tx is not None:
+            self.tx.close()
+        if self.rx is not None:
+            self.rx.close()
+        self._alloc_failed = self.alloc_rx_buff_failed
+        _count_rx(self.rx, self._closed)
+        self.rx = None
+
+    def _forget_tx(self) -> None:
+        _count_tx(self.tx, self._closed)
+        self.tx = None
 
     def __repr__(self) -> str:
         return f"<E1000Adapter on {self.bus!r}: {self.tx!r}, {self.rx!r}>"
 
 
-def buffer_size(mtu: int) -> tuple[int, int]:
-    """Receive buffer for an MTU: its bytes, and RCTL's BSIZE, BSEX and LPE for it (§13.4.22)."""
-    longest = mtu + ETH_HLEN + VLAN_HLEN
-    long_packets = regs.RCTL_LPE if mtu > 1500 else 0
-    for code, size in ((3, 4096), (2, 8192), (1, 16384)):
-        if longest <= 2048:
-            return 2048, long_packets
-        if longest <= size:
-            return size, long_packets | regs.RCTL_BSEX | code << regs.RCTL_BSIZE_SHIFT
-    raise OSError(errno.EINVAL, f"no receive buffer is large enough for an MTU of {mtu}")
+def _count_tx(tx: TxRing | None, stats: Stats64) -> None:
+    if tx is not None:
+        stats.tx_packets += tx.packets
+        stats.tx_bytes += tx.bytes
+        stats.tx_dropped += tx.dropped
+        stats.tx_errors += tx.aborted
+
+
+def _count_rx(rx: RxRing | None, stats: Stats64) -> None:
+    if rx is not None:
+        stats.rx_packets += rx.packets
+        stats.rx_bytes += rx.bytes
+        stats.rx_errors += rx.errors
+        stats.rx_dropped += rx.sink_failed + rx.abandoned
 
 
 def probe(
@@ -220,15 +349,47 @@ def probe(
     rx_descriptors: int = 256,
     rs_every: int = 32,
     weight: int = 64,
+    rx_usecs: int = 0,
 ) -> NetDevice:
-    """Find the card on `bus` and make its net_device, not yet registered.
+    """Find the card on `bus` and make its net_device, not yet registered (e1000_probe).
 
-    Raises OSError: EIO if there is no working card, EBUSY if a driver has it open, EINVAL for a ring size or an MTU it does not have.
+    A damaged EEPROM costs no more than its address: a random one is taken, and `addr_assign_type` says so. Raises OSError: ENODEV for
+    another card, EIO if there is no working card, EBUSY if a driver has it open, EINVAL for a ring size, an MTU or a moderation it does
+    not have. After an error the card is as it was, but reset.
     """
     if bus.irq.requested:
         raise OSError(errno.EBUSY, f"{bus!r}: a driver has this card open")
     adapter = E1000Adapter(
-        bus, stack, tx_descriptors=tx_descriptors, rx_descriptors=rx_descriptors, rs_every=rs_every, weight=weight
+        bus,
+        stack,
+        tx_descriptors=tx_descriptors,
+        rx_descriptors=rx_descriptors,
+        rs_every=rs_every,
+        weight=weight,
+        rx_usecs=rx_usecs,
     )
-    adapter.reset()
-    return NetDevice(stack, adapter, dev_addr=adapter.read_mac(), name=name, mtu=mtu, min_mtu=MIN_MTU, max_mtu=MAX_MTU, bql=bql)
+    with ExitStack() as undo:
+        adapter.pci_command = adapter.hw.enable()
+        undo.callback(adapter.hw.disable, adapter.pci_command)
+        adapter.hw.reset()
+        mac = adapter.read_mac()
+        address = random_ether_addr() if mac is None else mac
+        device = NetDevice(stack, adapter, dev_addr=address, name=name, mtu=mtu, min_mtu=MIN_MTU, max_mtu=MAX_MTU, bql=bql, priv=adapter)
+        if mac is None:
+            device.addr_assign_type = NET_ADDR_RANDOM
+            log.warning("%r: using random address %s", bus, address.hex(":"))
+        device.ethtool_ops = adapter.ethtool
+        device.carrier_off()
+        undo.pop_all()
+    return device
+
+
+def remove(device: NetDevice) -> None:
+    """Take a card from its driver (e1000_remove): unregistered, reset, off the bus' memory, freed."""
+    adapter = device.netdev_ops
+    assert isinstance(adapter, E1000Adapter)
+    device.unregister()
+    with ExitStack() as undo:
+        undo.callback(device.free)
+        undo.callback(adapter.hw.disable, adapter.pci_command)
+        adapter.hw.reset()

@@ -32,7 +32,8 @@ cdef class TxRing(XmitTarget):
     cdef uint32_t chunk_tail        # clean's own
     cdef readonly uint32_t rs_every
     cdef readonly bint running
-    cdef bint transmitting          # inside xmit_burst
+    cdef public bint resetting      # closed, to be allocated again: not down
+    cdef readonly bint transmitting # inside xmit_burst
     cdef readonly uint64_t packets, bytes, busy, dropped, bounced, aborted
 
     cdef uint32_t unused(self) noexcept nogil

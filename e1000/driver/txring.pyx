@@ -110,22 +110,30 @@ cdef class TxRing(XmitTarget):
         self.bus = bus
         self.queue = queue
         self.clock = clock
-        self.count = count
         self.rs_every = rs_every
-        self.chunk_mask = (1 << (count - 1).bit_length()) - 1
-        self.chunks = <Chunk*>calloc(self.chunk_mask + 1, sizeof(Chunk))
-        if self.chunks == NULL:
+        self.allocate(count, packet_size)
+
+    def allocate(self, uint32_t count, uint32_t packet_size):
+        """Take memory anew, after `close`, for so many descriptors; who holds this ring may go on. Raises OSError ENOMEM."""
+        cdef uint32_t mask = (1 << (count - 1).bit_length()) - 1
+        cdef Chunk* chunks = <Chunk*>calloc(mask + 1, sizeof(Chunk))
+        if chunks == NULL:
             raise MemoryError()
+        free(self.chunks)
+        self.chunks = chunks
+        self.chunk_mask = mask
+        self.count = count
+        self.next_to_use = self.next_to_clean = self.chunk_head = self.chunk_tail = 0
         self.bounce_size = (packet_size + 63) // 64 * 64
-        self.desc_iova = bus.memory.alloc_coherent(count * sizeof(Desc))
+        self.desc_iova = self.bus.memory.alloc_coherent(count * sizeof(Desc))
         try:
-            self.bounce_iova = bus.memory.alloc_coherent(<uint64_t>count * self.bounce_size)
+            self.bounce_iova = self.bus.memory.alloc_coherent(<uint64_t>count * self.bounce_size)
         except OSError:
-            bus.memory.free_coherent(self.desc_iova)
+            self.bus.memory.free_coherent(self.desc_iova)
             self.desc_iova = 0
             raise
-        self.desc = <Desc*>bus.memory.arena.at(self.desc_iova - bus.memory.iova, count * sizeof(Desc))
-        self.bounce = bus.memory.arena.at(self.bounce_iova - bus.memory.iova, <uint64_t>count * self.bounce_size)
+        self.desc = <Desc*>self.bus.memory.arena.at(self.desc_iova - self.bus.memory.iova, count * sizeof(Desc))
+        self.bounce = self.bus.memory.arena.at(self.bounce_iova - self.bus.memory.iova, <uint64_t>count * self.bounce_size)
         self.running = True
 
     def __dealloc__(self):
@@ -138,12 +146,12 @@ cdef class TxRing(XmitTarget):
 
     cdef int xmit_burst(self, Frame* frames, int n) noexcept nogil:
         """Take packets as long as there is room for the largest. Returns Frames taken; 0 with the queue awake is BUSY;
-        -ENETDOWN after close, -EDEADLK from inside itself, by way of a wire in Python.
+        -ENETDOWN after close (0 if it is only being reset), -EDEADLK from inside itself, by way of a wire in Python.
 
         A Frame with a bus address must stay as it is until completed; others are copied. Xmit thread, queue's lock held.
         """
         cdef int taken = self.refusal()
-        if taken < 0:
+        if taken < 0 or not self.running:
             return taken
         self.transmitting = True
         taken = self.put_burst(frames, n)
@@ -152,7 +160,7 @@ cdef class TxRing(XmitTarget):
 
     cdef int refusal(self) noexcept nogil:
         if not self.running:
-            return -ENETDOWN
+            return 0 if self.resetting else -ENETDOWN
         return -EDEADLK if self.transmitting else 0
 
     cdef int put_burst(self, Frame* frames, int n) noexcept nogil:
@@ -242,6 +250,16 @@ cdef class TxRing(XmitTarget):
             self.bus.memory.free_coherent(self.desc_iova)
             self.desc_iova = 0
             self.desc = NULL
+
+    @property
+    def completed(self):
+        """How many status reports have been taken: while packets are in flight, a ring that works makes it move."""
+        return self.chunk_tail
+
+    @property
+    def unused_descriptors(self):
+        """Descriptors free (E1000_DESC_UNUSED)."""
+        return self.unused()
 
     @property
     def iova(self):

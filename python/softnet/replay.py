@@ -13,8 +13,9 @@ from typing import IO, Any
 from e1000.bus import HostMemory, LocalBus
 from e1000.device import E1000Device
 from e1000.driver import probe
-from e1000.driver.control import MAX_MTU, MIN_MTU, E1000Adapter
+from e1000.driver.control import E1000Adapter
 from e1000.driver.napi import E1000Napi
+from e1000.driver.param import MAX_MTU, MIN_MTU
 from e1000.trace import Trace, format_of
 from fastring.burst import Burst, CountingSink
 from fastring.capture import Capture, CaptureCursor, CaptureError

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SECOND = 1_000_000_000
 JIFFY = 1_000_000  # ns: HZ is 1000
 WATCHDOG_TIMEO = 5 * SECOND
+FOREVER = 2**63 - 1  # ns: a clock's end
 XOFF = 3  # DRV_XOFF | STACK_XOFF in TxQueue.state: what netif_xmit_stopped asks
 
 log = logging.getLogger("softnet")
@@ -57,7 +58,10 @@ class Watchdog:
         self.down()
         clock = self.device.stack.clock
         now = clock.monotonic_ns()
-        self._timer = clock.call_at(max(round_jiffies(when, now), now + JIFFY), self._fire)
+        # In a jump of years, as a capture's next time stamp may be, only the last minute counts.
+        when = max(round_jiffies(when, now), now + JIFFY, clock.destination - 60 * SECOND)
+        if when < FOREVER:
+            self._timer = clock.call_at(when, self._fire)
 
     def _fire(self) -> None:
         """dev_watchdog. A timer: BHs are off."""

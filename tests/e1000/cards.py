@@ -260,6 +260,8 @@ class TwoCards:
     def drops(self):
         """Every packet that was offered and not delivered, by where it went."""
         near, far = self.near.stats64, self.far.stats64
+        near.tx_errors -= self.near.netdev_ops.hw_stats.tx_errors  # the cards' own drops, which tell them apart
+        far.rx_errors -= self.far.netdev_ops.hw_stats.rx_errors
         out = {"near_tx_dropped": near.tx_dropped, "near_tx_errors": near.tx_errors}
         out |= {f"near_{k}": n for k, n in self.cards[0].drops.items()} | {f"far_{k}": n for k, n in self.cards[1].drops.items()}
         out |= {"far_rx_dropped": far.rx_dropped, "far_rx_errors": far.rx_errors}

@@ -24,14 +24,18 @@ class LyingCard(Bus):
         super().__init__(memory=memory)
         self.registers = {}
         self.icr = 0
+        self.eeprom = [*struct.unpack("<3H", MAC), *[0] * 61]
+        self.eeprom[63] = 0xBABA - sum(self.eeprom) & 0xFFFF
 
     def read(self, offset):
         if offset == regs.ICR:
             causes, self.icr = self.icr, 0
             self.irq.lower_irq()
             return causes
-        if offset in (regs.RAL0, regs.RAH0):
-            return int.from_bytes(MAC[:4] if offset == regs.RAL0 else MAC[4:], "little")
+        if offset == regs.EERD:
+            return regs.EERD_DONE | self.eeprom[self.registers[offset] >> regs.EERD_ADDR_SHIFT] << regs.EERD_DATA_SHIFT
+        if offset == regs.MDIC:
+            return regs.MDIC_READY
         return self.registers.get(offset, 0)
 
     def write(self, offset, value):

@@ -8,11 +8,12 @@ from cards import RecordingSink, RecordingWire, packet
 
 from e1000 import regs
 from e1000.bus import Bus, HostMemory, LocalBus
-from e1000.device import E1000Device
-from e1000.driver import probe
+from e1000.device import E1000Device, eeprom_image
+from e1000.driver import probe, remove
 from fastring.burst import Burst
 from fastring.clock import VirtualClock
 from fastring.wire import NullWire
+from softnet.ethernet import is_valid_ether_addr
 from softnet.stack import Stack
 
 SMALL = {"tx_descriptors": 80, "rx_descriptors": 80}
@@ -94,12 +95,21 @@ def test_every_mtu_from_46_to_16110_opens(undo, mtu):
     assert Host(undo, mtu=mtu).works()
 
 
-def test_the_mtu_of_a_device_that_is_up_stays(undo):
-    host = Host(undo)
-    with host.device, pytest.raises(OSError, match="is up: stop it before its MTU changes"):
-        host.device.mtu = 1400
-    host.device.mtu = 1400
-    assert host.device.mtu == 1400
+def test_an_mtu_for_which_there_is_no_memory_leaves_the_old_one_working(undo):
+    host = Host(undo, memory=FailingMemory(size=1 << 24))
+    host.device.open()
+    target = host.device.xmit_target
+    for fail_at in (1, 2, 3):
+        host.memory.calls, host.memory.fail_at = 0, fail_at
+        with pytest.raises(OSError, match="no memory, says the test"):
+            host.device.mtu = 9000
+        assert host.device.mtu == host.device.netdev_ops.mtu == 1500
+        host.device.xmit(Burst.from_packets([packet(1514)]))
+        host.stack.run()
+    assert host.wire.sent == [packet(1514)] * 3
+    assert host.device.xmit_target is target
+    host.device.stop()
+    assert host.is_down()
 
 
 @pytest.mark.parametrize("mac", ["52:54:00:12:34:56", "02:ff:fe:fd:fc:fb"])
@@ -129,17 +139,73 @@ def test_a_card_that_stays_in_reset_is_an_io_error():
     assert error.value.errno == errno.EIO
 
 
-def test_a_card_whose_address_is_all_zero_cannot_be_registered():
-    class Empty(Bus):
-        def read(self, offset):
-            return 0
+# --- its address and its PCI side ---
 
-        def write(self, offset, value):
-            pass
 
-    with pytest.raises(OSError, match="is no valid station address") as error:
-        probe(Empty(), Stack()).register()
-    assert error.value.errno == errno.EADDRNOTAVAIL
+def damaged(**words):
+    """An EEPROM's image with some words changed, the checksum as it was."""
+    image = bytearray(E1000Device().eeprom)
+    for name, value in words.items():
+        image[2 * int(name[1:]) : 2 * int(name[1:]) + 2] = value.to_bytes(2, "little")
+    return bytes(image)
+
+
+class Mute(LocalBus):
+    """A card whose EEPROM never answers."""
+
+    def read(self, offset):
+        return 0 if offset == regs.EERD else super().read(offset)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: LocalBus(E1000Device(eeprom=damaged(w20=0x1234))), "Checksum Is Not Valid"),
+        (lambda: LocalBus(E1000Device(eeprom=eeprom_image.with_mac(damaged(), bytes(6)))), "Invalid MAC Address"),
+        (lambda: LocalBus(E1000Device(eeprom=eeprom_image.with_mac(damaged(), b"\1\2\3\4\5\6"))), "Invalid MAC Address"),
+        (lambda: Mute(E1000Device()), "does not answer for word 0"),
+    ],
+    ids=["checksum", "zero", "multicast", "mute"],
+)
+def test_without_a_good_address_in_its_eeprom_a_card_gets_a_random_one(make, why, caplog):
+    first, second = probe(make(), Stack()), probe(make(), Stack())
+    assert why in caplog.text
+    assert first.dev_addr != second.dev_addr
+    for device in (first, second):
+        assert is_valid_ether_addr(device.dev_addr)
+        assert device.dev_addr[0] & 2
+        assert device.addr_assign_type == 1
+    assert probe(LocalBus(E1000Device()), Stack()).addr_assign_type == 0
+
+
+def test_probe_turns_memory_space_and_bus_master_on_and_remove_gives_them_back(undo):
+    memory = undo.enter_context(HostMemory(size=1 << 22))
+    bus = undo.enter_context(LocalBus(E1000Device(wire=NullWire()), memory=memory, enabled=False))
+    before = bus.config_read(4, 2)
+    assert before & 6 == 0
+    stack = Stack(clock=VirtualClock())
+    device = probe(bus, stack, **SMALL)
+    assert bus.config_read(4, 2) & 6 == 6
+    device.register()
+    device.open()
+    remove(device)
+    assert bus.config_read(4, 2) == before
+    assert memory.arena.allocated == 0
+    assert not stack.devices
+    assert device.refs == 0
+    assert probe(bus, stack).dev_addr
+
+
+def test_a_card_with_other_pci_ids_is_not_this_drivers(undo):
+    class Other(LocalBus):
+        def config_read(self, offset, size=4):
+            return 0x10D38086 if offset == 0 else super().config_read(offset, size)
+
+    bus = undo.enter_context(Other(E1000Device(), enabled=False))
+    with pytest.raises(OSError, match="8086:10d3 is no card of this driver") as error:
+        probe(bus, Stack())
+    assert error.value.errno == errno.ENODEV
+    assert bus.config_read(4, 2) & 6 == 0
 
 
 # --- open and stop ---

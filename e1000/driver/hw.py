@@ -1,0 +1,148 @@
+"""Register sequences that several operations need: reset, EEPROM, PHY, link (the kernel's e1000_hw.c); only through the bus."""
+
+from __future__ import annotations
+
+import errno
+import struct
+import time
+from typing import NamedTuple
+
+from e1000 import regs
+from e1000.bus.base import Bus
+
+INTEL = 0x8086
+DEVICE_IDS = {0x100E: "82540EM", 0x1015: "82540EM-LOM", 0x100F: "82545EM"}  # e1000_pci_tbl, as far as their registers are this card's
+PCI_COMMAND, PCI_COMMAND_MEMORY, PCI_COMMAND_MASTER = 0x04, 2, 4
+
+CAUSES = 0xFFFFFFFF
+RESET_TIMEOUT = 0.1  # seconds; the manual promises 1 µs (§13.4.1)
+READY_TIMEOUT = 0.01  # EEPROM word, PHY register: each takes 64 µs or less
+EEPROM_WORDS, EEPROM_SUM = 64, 0xBABA
+
+PHY_ADDRESS = 1
+PHY_CTRL, PHY_STATUS = 0, 1  # BMCR, BMSR
+MII_CR_RESTART_AUTO_NEG, MII_CR_POWER_DOWN, MII_CR_AUTO_NEG_EN = 0x0200, 0x0800, 0x1000
+
+
+class EepromError(OSError):
+    """The EEPROM gives no answer, or a wrong one; the card itself is there."""
+
+
+class Link(NamedTuple):
+    """What STATUS says: Mbit/s and duplex mean nothing while it is down."""
+
+    up: bool
+    speed: int
+    full_duplex: bool
+    paused: bool  # by the other end (TXOFF)
+
+
+class Hw:
+    """One card's registers on `bus`. What the bus raises goes through."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+
+    # --- PCI ---
+
+    def pci_ids(self) -> tuple[int, int]:
+        """Vendor and device."""
+        ids = self.bus.config_read(0)
+        return ids & 0xFFFF, ids >> 16
+
+    def enable(self) -> int | None:
+        """Check the PCI ids, turn memory space and bus master on (pci_enable_device, pci_set_master); returns the command before.
+
+        None on a bus without configuration space. Raises OSError ENODEV for another card.
+        """
+        try:
+            vendor, device = self.pci_ids()
+        except NotImplementedError:
+            return None
+        if vendor != INTEL or device not in DEVICE_IDS:
+            raise OSError(errno.ENODEV, f"{self.bus!r}: {vendor:04x}:{device:04x} is no card of this driver")
+        command = self.bus.config_read(PCI_COMMAND, 2)
+        self.bus.config_write(PCI_COMMAND, command | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2)
+        return command
+
+    def disable(self, command: int | None) -> None:
+        """Give the PCI command back as `enable` found it."""
+        if command is not None:
+            self.bus.config_write(PCI_COMMAND, command, 2)
+
+    # --- reset ---
+
+    def reset(self) -> None:
+        """Global reset (CTRL.RST, §13.4.1), interrupts masked before and after. Raises OSError EIO if the card does not come back."""
+        self.bus.write(regs.IMC, CAUSES)
+        self.bus.write(regs.RCTL, 0)
+        self.bus.write(regs.TCTL, regs.TCTL_PSP)
+        self.bus.write(regs.CTRL, self.bus.read(regs.CTRL) | regs.CTRL_RST)
+        deadline = time.monotonic() + RESET_TIMEOUT
+        while self.bus.read(regs.CTRL) & regs.CTRL_RST:
+            if time.monotonic() > deadline:
+                raise OSError(errno.EIO, f"{self.bus!r}: the card does not come out of reset")
+        self.bus.write(regs.IMC, CAUSES)
+        self.bus.read(regs.ICR)
+
+    def _wait(self, register: int, done: int) -> int | None:
+        deadline = time.monotonic() + READY_TIMEOUT
+        while True:
+            value = self.bus.read(register)
+            if value & done:
+                return value
+            if time.monotonic() > deadline:
+                return None
+
+    # --- EEPROM ---
+
+    def read_eeprom(self, word: int) -> int:
+        """One word, by EERD (§13.4.4). Raises EepromError."""
+        self.bus.write(regs.EERD, regs.EERD_START | word << regs.EERD_ADDR_SHIFT)
+        value = self._wait(regs.EERD, regs.EERD_DONE)
+        if value is None:
+            raise EepromError(errno.EIO, f"{self.bus!r}: the EEPROM does not answer for word {word}")
+        return value >> regs.EERD_DATA_SHIFT
+
+    def read_eeprom_image(self) -> bytes:
+        """All its words, little-endian, as `ethtool -e raw on` writes them. Raises EepromError."""
+        return struct.pack(f"<{EEPROM_WORDS}H", *(self.read_eeprom(word) for word in range(EEPROM_WORDS)))
+
+    # --- PHY ---
+
+    def read_phy(self, register: int) -> int:
+        """One PHY register, by MDIC (§13.4.7). Raises OSError EIO."""
+        return self._mdic(regs.MDIC_OP_READ, register) & 0xFFFF
+
+    def write_phy(self, register: int, value: int) -> None:
+        """Raises OSError EIO."""
+        self._mdic(regs.MDIC_OP_WRITE | value, register)
+
+    def _mdic(self, command: int, register: int) -> int:
+        self.bus.write(regs.MDIC, command | PHY_ADDRESS << regs.MDIC_PHY_SHIFT | register << regs.MDIC_REG_SHIFT)
+        value = self._wait(regs.MDIC, regs.MDIC_READY)
+        if value is None or value & regs.MDIC_ERROR:
+            raise OSError(errno.EIO, f"{self.bus!r}: the PHY does not answer for register {register}")
+        return value
+
+    def power_up_phy(self) -> None:
+        """e1000_power_up_phy; the link comes later. Nothing is written to a PHY that has power."""
+        control = self.read_phy(PHY_CTRL)
+        if control & MII_CR_POWER_DOWN:
+            self.write_phy(PHY_CTRL, control & ~MII_CR_POWER_DOWN)
+
+    def power_down_phy(self) -> None:
+        """e1000_power_down_phy: the link is lost."""
+        self.write_phy(PHY_CTRL, self.read_phy(PHY_CTRL) | MII_CR_POWER_DOWN)
+
+    # --- link ---
+
+    def set_link_up(self) -> None:
+        """CTRL: set link up, speed and duplex by the PHY (§14.3)."""
+        self.bus.write(regs.CTRL, self.bus.read(regs.CTRL) | regs.CTRL_SLU | regs.CTRL_ASDE)
+
+    def link(self) -> Link:
+        """The link as the card has it now."""
+        status = self.bus.read(regs.STATUS)
+        speed = (10, 100, 1000, 1000)[status >> regs.STATUS_SPEED_SHIFT & 3]
+        return Link(bool(status & regs.STATUS_LU), speed, bool(status & regs.STATUS_FD), bool(status & regs.STATUS_TXOFF))

@@ -1,0 +1,47 @@
+"""What a user may choose of the driver, and which values the card has (the kernel's e1000_param.c and its limits)."""
+
+from __future__ import annotations
+
+import errno
+
+from e1000 import regs
+from softnet.ethernet import ETH_HLEN, VLAN_HLEN
+
+MIN_DESCRIPTORS, MAX_DESCRIPTORS = 80, 4096  # E1000_MIN_TXD, E1000_MAX_82544_TXD
+MIN_MTU = 46  # ETH_ZLEN - ETH_HLEN
+MAX_MTU = 16110  # MAX_JUMBO_FRAME_SIZE - (ETH_HLEN + ETH_FCS_LEN)
+START_ITR = 20000  # interrupts a second with which the dynamic modes begin
+MIN_ITR_USECS, MAX_ITR_USECS = 10, 10000
+
+
+def check_ring(what: str, count: int) -> None:
+    """Raises OSError EINVAL for a number of descriptors that no ring has."""
+    if not MIN_DESCRIPTORS <= count <= MAX_DESCRIPTORS or count % 8:
+        raise OSError(errno.EINVAL, f"{what} is a multiple of 8 from {MIN_DESCRIPTORS} to {MAX_DESCRIPTORS}, not {count}")
+
+
+def interrupt_rate(rx_usecs: int) -> tuple[int, int]:
+    """Setting and first rate (interrupts a second) of `ethtool -C rx-usecs`; raises OSError EINVAL (e1000_set_coalesce).
+
+    0: no moderation; 1: dynamic; 3: dynamic, conservative; 4: by the traffic's symmetry; from 10: fixed, so many µs apart.
+    """
+    if rx_usecs in (0, 1, 3):
+        return rx_usecs, START_ITR
+    if rx_usecs == 4:
+        return 4, START_ITR
+    if not MIN_ITR_USECS <= rx_usecs <= MAX_ITR_USECS:
+        raise OSError(errno.EINVAL, f"rx_usecs is 0, 1, 3, 4, or {MIN_ITR_USECS} to {MAX_ITR_USECS}, not {rx_usecs}")
+    rate = 1_000_000 // rx_usecs
+    return rate & ~3, rate  # the low two bits would mean a dynamic mode
+
+
+def buffer_size(mtu: int) -> tuple[int, int]:
+    """Receive buffer for an MTU: its bytes, and RCTL's BSIZE, BSEX and LPE for it (§13.4.22)."""
+    longest = mtu + ETH_HLEN + VLAN_HLEN
+    long_packets = regs.RCTL_LPE if mtu > 1500 else 0
+    for code, size in ((3, 4096), (2, 8192), (1, 16384)):
+        if longest <= 2048:
+            return 2048, long_packets
+        if longest <= size:
+            return size, long_packets | regs.RCTL_BSEX | code << regs.RCTL_BSIZE_SHIFT
+    raise OSError(errno.EINVAL, f"no receive buffer is large enough for an MTU of {mtu}")

@@ -1,0 +1,66 @@
+"""The card's statistics, which a read clears, added up for ever (the kernel's e1000_hw_stats and e1000_update_stats)."""
+
+from __future__ import annotations
+
+from e1000 import regs
+from e1000.bus.base import Bus
+from softnet.stats import Stats64
+
+# In the kernel's order of reading. A name without L or H is 64 bits wide: reading the high half clears both.
+# fmt: off
+COUNTERS = (
+    "CRCERRS", "GPRC", "GORC", "BPRC", "MPRC", "ROC", "PRC64", "PRC127", "PRC255", "PRC511", "PRC1023", "PRC1522", "SYMERRS", "MPC", "SCC",
+    "ECOL", "MCC", "LATECOL", "DC", "SEC", "RLEC", "XONRXC", "XONTXC", "XOFFRXC", "XOFFTXC", "FCRUC", "GPTC", "GOTC", "RNBC", "RUC", "RFC",
+    "RJC", "TOR", "TOT", "TPR", "PTC64", "PTC127", "PTC255", "PTC511", "PTC1023", "PTC1522", "MPTC", "BPTC", "TPT", "COLC", "ALGNERRC",
+    "RXERRC", "TNCRS", "CEXTERR", "TSCTC", "TSCTFC", "MGTPTC", "MGTPRC", "MGTPDC",
+)
+# fmt: on
+WIDE = frozenset(("GORC", "GOTC", "TOR", "TOT"))
+
+
+class HardwareStats:
+    """`total`: every counter by its register's lower-case name, since probe. Control thread."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.total = {name.lower(): 0 for name in COUNTERS}
+        self.last = dict(self.total)  # what the latest update added
+        self.reads = 0  # how often
+
+    def update(self) -> None:
+        """Add what the card counted since the last read of each register."""
+        self.reads += 1
+        for name in COUNTERS:
+            if name in WIDE:
+                value = self.bus.read(getattr(regs, f"{name}L"))
+                value |= self.bus.read(getattr(regs, f"{name}H")) << 32
+            else:
+                value = self.bus.read(getattr(regs, name))
+            self.last[name.lower()] = value
+            self.total[name.lower()] += value
+
+    @property
+    def rx_errors(self) -> int:
+        """Frames that arrived damaged, or of a wrong length; they are not in rings' counts."""
+        total = self.total
+        return total["rxerrc"] + total["crcerrs"] + total["algnerrc"] + total["ruc"] + total["roc"] + total["cexterr"]
+
+    @property
+    def tx_errors(self) -> int:
+        """Frames given up because of collisions."""
+        return self.total["ecol"] + self.total["latecol"]
+
+    def fill(self, stats: Stats64) -> None:
+        """Add to a device's statistics, as e1000_update_stats does."""
+        total = self.total
+        stats.multicast += total["mprc"]
+        stats.collisions += total["colc"]
+        stats.rx_errors += self.rx_errors
+        stats.rx_length_errors += total["ruc"] + total["roc"]
+        stats.rx_crc_errors += total["crcerrs"]
+        stats.rx_frame_errors += total["algnerrc"]
+        stats.rx_missed_errors += total["mpc"]
+        stats.tx_errors += self.tx_errors
+        stats.tx_aborted_errors += total["ecol"]
+        stats.tx_window_errors += total["latecol"]
+        stats.tx_carrier_errors += total["tncrs"]
