@@ -167,6 +167,7 @@ cdef class Transmitter:
             with nogil:
                 state = self.play_rounds(source, rounds)
             self._raise_taps()
+            self.clock._raise_error()           # a timer's callback in Python: a signal may have come to it
             if state == FAILED:
                 raise source.error if source.error is not None else RuntimeError(f"{source!r} failed and does not say why")
             if state == REFUSED:
@@ -192,6 +193,7 @@ cdef class Transmitter:
                     moved = self.push(burst, &position)
                     idle = 0 if moved else idle + 1
             self._raise_taps()
+            self.clock._raise_error()
             if moved == REFUSED:
                 raise self._refused()
             if idle:

@@ -173,3 +173,15 @@ def test_a_jump_of_years_costs_no_more_than_its_last_minute(two_cards, years):
     two.stack.run()
     assert adapter(two.near).hw_stats.reads - before <= 32
     assert two.near.carrier_ok
+
+
+def test_what_a_timers_callback_raises_reaches_a_sender(two_cards):
+    two = two_cards()
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    two.clock.call_later(0, interrupted)
+    two.offered += 1
+    with pytest.raises(KeyboardInterrupt):
+        two.near.transmitter().send(Burst.from_packets([packet(100, to=FAR)]))
