@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from softnet.netdev import NetDevice
 
 PERIOD = 2_000_000_000  # ns
+END_OF_TIME = (1 << 63) - 1
 JUMP = 60_000_000_000  # where virtual time jumps further than this, only the jump's end is watched
 
 log = logging.getLogger("e1000")
@@ -56,7 +57,10 @@ class WatchdogTask:
     def _arm(self, delay: int) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self.adapter.stack.clock.call_later(delay, self._run)
+        clock = self.adapter.stack.clock
+        when = clock.monotonic_ns() + delay
+        if when < END_OF_TIME:
+            self._timer = clock.call_at(when, self._run)
 
     def _run(self) -> None:
         device = self._device
