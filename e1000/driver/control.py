@@ -21,10 +21,9 @@ from e1000.driver.watchdog import WatchdogTask
 from fastring.clock import TimerHandle
 from softnet.ethernet import ETH_HLEN, VLAN_HLEN, is_valid_ether_addr, random_ether_addr
 from softnet.netdev import NetDevice
+from softnet.netdev_rx_mode import AddrAssign
 from softnet.stack import Stack
 from softnet.stats import Stats64
-
-NET_ADDR_RANDOM = 1  # addr_assign_type
 
 log = logging.getLogger("e1000")
 
@@ -376,9 +375,10 @@ def probe(
         address = random_ether_addr() if mac is None else mac
         device = NetDevice(stack, adapter, dev_addr=address, name=name, mtu=mtu, min_mtu=MIN_MTU, max_mtu=MAX_MTU, bql=bql, priv=adapter)
         if mac is None:
-            device.addr_assign_type = NET_ADDR_RANDOM
+            device.addr_assign_type = AddrAssign.RANDOM
             log.warning("%r: using random address %s", bus, address.hex(":"))
         device.ethtool_ops = adapter.ethtool
+        device.unicast_flt = True
         device.carrier_off()
         undo.pop_all()
     return device

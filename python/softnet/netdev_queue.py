@@ -25,7 +25,7 @@ class NetdevQueue:
         self.noop = Noop(self)
         self.qdisc: Qdisc = self.noop
         self.qdisc_sleeping: Qdisc | None = None  # what it has while it is up; kept, with its counters, while it is down
-        self._made_by: tuple[Callable[[NetdevQueue], Qdisc], int] | None = None
+        self._made_by: Callable[[NetdevQueue], Qdisc] | None = None
         self.trans_timeout = 0  # how often the watchdog found it stuck (/sys/class/net/*/queues/tx-*/tx_timeout)
         self._lock = threading.Lock()
         self._owner: int | None = None
@@ -54,10 +54,9 @@ class NetdevQueue:
         return txq.limit - txq.inflight if txq.bql else 0
 
     def attach(self, make: Callable[[NetdevQueue], Qdisc]) -> None:
-        """See to a qdisc, made anew if what makes it, or the device's tx_queue_len, is another now (attach_default_qdiscs). rtnl."""
-        made_by = make, self.device.tx_queue_len
-        if self.qdisc_sleeping is None or self._made_by != made_by:
-            self.qdisc_sleeping, self._made_by = make(self), made_by
+        """See to a qdisc, made anew if `make` is not what made the last one (attach_default_qdiscs). rtnl."""
+        if self.qdisc_sleeping is None or self._made_by is not make:
+            self.qdisc_sleeping, self._made_by = make(self), make
 
     def activate(self) -> None:
         """Let packets into it. rtnl."""

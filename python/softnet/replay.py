@@ -25,6 +25,7 @@ from fastring.wire import Wire
 from softnet.ethernet import ETH_DATA_LEN, ETH_HLEN
 from softnet.netdev import NetDevice
 from softnet.stack import Stack
+from softnet.watchdog import FOREVER
 from softnet.wire import Cabling, open_wire, wire_kind
 from softnet.wire.pcap import writer_drops
 
@@ -199,6 +200,7 @@ class Replay:
         bus = LocalBus(card, memory=memory)
         undo.callback(bus.close)
         device = probe(bus, stack, mtu=self.result.mtu)
+        device.watchdog.timeo = FOREVER  # a queue that hangs ends the replay: no reset gives its packets up unseen
         assert isinstance(device.netdev_ops, E1000Adapter)
         return _Card(card, device, device.netdev_ops.napi)
 

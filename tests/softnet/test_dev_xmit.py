@@ -345,11 +345,11 @@ def test_requeued_segments_are_not_made_ready_twice(stack):
     driver.features_check = lambda skb, device, features: (checked.append(len(skb)), features)[1]
     device = make_device(stack, driver, bql=False)
     device.features |= Feature.HW_CSUM
-    skb = segments_to_be(1000, 1000)
+    skb = segments_to_be(1000, 1600)
     skb.dev = device
     dev_queue_xmit(skb)
     stack.run()
-    assert (len(checked), len(driver.ring)) == (1, 1)
+    assert (len(checked), len(driver.ring)) == (1, 2)
 
 
 def test_a_driver_that_raises_loses_no_packet_but_its_own(stack):
