@@ -133,7 +133,8 @@ class DeviceConfig(ReceiveMode):
     def change_tx_queue_len(self, length: int) -> None:
         """dev_change_tx_queue_len: `ip link set ... txqueuelen`; what waits in the queues is dropped.
 
-        Raises OSError ERANGE, or that of a notifier which refuses it.
+        0 is noqueue from then on; the kernel chooses that only when it makes the first qdisc. Raises OSError ERANGE, or that of a notifier
+        which refuses it.
         """
         if not 0 <= length <= 0xFFFFFFFF:
             raise OSError(errno.ERANGE, f"{self.name}: a queue length is 0 to {0xFFFFFFFF}, not {length}")

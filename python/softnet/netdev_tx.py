@@ -89,20 +89,3 @@ def netif_set_real_num_tx_queues(device: NetDevice, count: int) -> None:
         if count < before:  # netif_reset_xps_queues_gt
             left = {thread: tuple(index for index in queues if index < count) for thread, queues in device.xps.items()}
             device.xps = {thread: queues for thread, queues in left.items() if queues}
-
-
-def dev_change_tx_queue_len(device: NetDevice, length: int) -> None:
-    """`ip link set txqueuelen`. What waits in the queues is dropped if the device is up. Raises OSError ERANGE.
-
-    0 is noqueue from then on; the kernel chooses that only when it makes the first qdisc.
-    """
-    if not 0 <= length <= 0xFFFFFFFF:
-        raise OSError(errno.ERANGE, f"{device.name}: a tx_queue_len is 0 to 4294967295, not {length}")
-    with device.stack.rtnl:
-        if length == device.tx_queue_len:
-            return
-        if device.up:
-            device.deactivate()
-        device.tx_queue_len = length
-        if device.up:
-            device.activate()

@@ -13,7 +13,7 @@ from scapy.layers.l2 import Ether
 from fastring.clock import VirtualClock
 from softnet import DropReason, NetDevice, SkBuff, Stack, dev_queue_xmit
 from softnet.flow_dissector import skb_get_hash
-from softnet.netdev_tx import dev_change_tx_queue_len, netif_set_real_num_tx_queues, netif_set_xps_queue
+from softnet.netdev_tx import netif_set_real_num_tx_queues, netif_set_xps_queue
 from softnet.sch_fq_codel import FqCodel
 from softnet.sch_generic import NET_XMIT_SUCCESS
 from softnet.tc import show_qdiscs
@@ -210,12 +210,12 @@ def test_a_new_tx_queue_len_is_that_of_every_queue(make):
     qdiscs = [queue.qdisc for queue in device.tx]
     for _ in range(10):
         send(device, queue_mapping=1)
-    dev_change_tx_queue_len(device, 5)
+    device.change_tx_queue_len(5)
     assert [queue.qdisc for queue in device.tx] == qdiscs
     assert [qdisc.limit for qdisc in qdiscs] == [5] * QUEUES
     assert device.stats64.tx_dropped == 2  # as dev_deactivate does
     with pytest.raises(OSError, match="4294967296") as caught:
-        dev_change_tx_queue_len(device, 1 << 32)
+        device.change_tx_queue_len(1 << 32)
     assert caught.value.errno == errno.ERANGE
 
 
