@@ -33,7 +33,7 @@ cdef class TxRing(XmitTarget):
     cdef readonly uint32_t rs_every
     cdef readonly bint running
     cdef public bint resetting      # closed, to be allocated again: not down
-    cdef readonly bint transmitting # inside xmit_burst
+    cdef readonly bint transmitting  # inside xmit_burst
     cdef readonly uint64_t packets, bytes, busy, dropped, bounced, aborted
 
     cdef uint32_t unused(self) noexcept nogil
