@@ -45,3 +45,17 @@ def pytest_runtest_makereport():
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_make_collect_report():
     return fail_if_skipped((yield))
+
+
+@pytest.fixture(autouse=True)
+def rules_kept(request):
+    """Every driver in every test keeps softnet's rules, but for those that the test says it breaks."""
+    from softnet import checks
+
+    with checks.enable_everywhere() as checker:
+        yield checker
+    marker = request.node.get_closest_marker("breaks_rules")
+    if marker is None or marker.args:
+        allowed = set() if marker is None else set(marker.args)
+        found = [str(finding) for finding in checker.findings if finding.rule.number not in allowed]
+        assert not found, "\n".join(found)

@@ -45,6 +45,8 @@ def netif_receive_skb(skb: SkBuff) -> int:
         device = skb.dev
         assert device is not None
         stack = device.stack
+        if stack.checker is not None:
+            stack.checker.tell("skb_received", skb)
         if not skb.tstamp:
             skb.tstamp = stack.clock.time_ns()
         skb.network_header = skb.transport_header = skb.data_offset

@@ -15,6 +15,7 @@ from softnet.netdev_link import LinkWatch
 from softnet.rtnl import NetdevEvent, Notifier, Rtnl
 
 if TYPE_CHECKING:
+    from softnet.checks.checker import Checker
     from softnet.netdev import NetDevice
     from softnet.receive import Handler
     from softnet.sch_generic import Qdisc
@@ -29,6 +30,8 @@ class Stack:
 
     `clock`: every timer and time stamp reads it; a VirtualClock makes a run deterministic.
     """
+
+    checker: Checker | None = None  # softnet.checks: who looks whether its drivers keep the rules
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self.clock = MonotonicClock() if clock is None else clock
