@@ -1,4 +1,4 @@
-"""What the tests of softnet share: the command in this process and in one of its own, and captures made by hand."""
+"""What the tests of softnet share: the command in this process and in one of its own, captures made by hand, a stack and a device."""
 
 import json
 import resource
@@ -12,9 +12,13 @@ import pytest
 from scapy.utils import RawPcapReader
 
 from fastring.capture_writer import CaptureWriter
+from fastring.clock import VirtualClock
+from softnet import Stack
 from softnet.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from drivers import RingDriver, make_device
 
 Outcome = namedtuple("Outcome", "status out err")
 
@@ -144,3 +148,24 @@ def padded():
         return [(time, packet.ljust(60, b"\0")) for time, packet in frames]
 
     return pad
+
+
+@pytest.fixture
+def stack():
+    """A Stack on a virtual clock."""
+    with Stack(clock=VirtualClock(start=10**9)) as stack:
+        yield stack
+
+
+@pytest.fixture
+def driver():
+    """A RingDriver; tests of other drivers have their own."""
+    return RingDriver()
+
+
+@pytest.fixture
+def device(stack, driver):
+    """A device over `driver`, open, without a byte limit."""
+    device = make_device(stack, driver, bql=False)
+    yield device
+    device.unregister()
