@@ -59,3 +59,16 @@ class TimedCard(BareCard):
     def send(self, cmd=DELAYED, count=1):
         """Transmit so many packets with one doorbell; returns their slots."""
         return self.post_packets(*([packet(60)] * count), cmd=cmd)
+
+
+def interrupting_card(undo):
+    """One that interrupts for packets received and sent, and for its link."""
+    card = TimedCard(undo)
+    card.write(regs.IMS, regs.ICR_RXT0 | regs.ICR_TXDW | regs.ICR_LSC)
+    return card
+
+
+def interrupt(card):
+    """One interrupt, acknowledged."""
+    card.write(regs.ICS, regs.ICR_LSC)
+    card.read(regs.ICR)
