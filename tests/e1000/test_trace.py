@@ -1,19 +1,15 @@
-"""Traces: what happens on a card, as events, to JSON lines and to Perfetto's format."""
+"""Traces: what happens on a card, as events."""
 
-import io
-import json
 import struct
 
 import pytest
-from cards import BROADCAST, DEXT, EOP, IFCS, MAC, RS, BareCard, RecordingWire, context, data, legacy, packet
+from cards import BROADCAST, DEXT, EOP, IFCS, RS, BareCard, RecordingWire, context, data, packet
 
 from e1000 import regs
 from e1000.bus import HostMemory, LocalBus
-from e1000.device import DeviceThread, E1000Device
-from e1000.device.recorder import Recorder
+from e1000.device import E1000Device
 from e1000.fields import decode
-from e1000.trace import Reader, Trace, TraceError
-from e1000.trace_events import CATEGORIES, describe
+from e1000.trace import Trace
 from fastring.clock import VirtualClock
 
 
@@ -188,184 +184,14 @@ def test_the_tap_is_gone_with_the_trace_also_when_memory_changed_meanwhile(card)
     bus.close()
 
 
-# --- files ---
-
-
-def traced(card, path, **options):
-    with Trace(card.device, path, **options) as trace:
-        card.tx_ring()
-        card.post_packets(packet(60), packet(90))
-        card.read(regs.ICR)
-    return trace
-
-
-def test_a_file_of_json_lines_reads_back_as_the_same_events(card, tmp_path):
-    traced(card, tmp_path / "a.jsonl")
-    with Reader(tmp_path / "a.jsonl") as reader:
-        events = list(reader)
-    assert reader.cards == [card.device.mac]
-    assert (reader.ended, reader.lost, reader.problem) == (True, 0, "")
-    assert [event["event"] for event in events[-5:]] == ["sent", "sent", "write-back", "write-back", "read"]
-    assert all(event["cat"] in CATEGORIES for event in events)
-
-
-def test_a_file_for_perfetto_is_valid_in_its_format(card, tmp_path):
-    card.write(regs.IMS, regs.ICR_TXDW)
-    trace = traced(card, tmp_path / "a.json")
-    content = json.loads((tmp_path / "a.json").read_text())
-    assert content["otherData"] == {"events": trace.recorded, "lost": 0}
-    events = [event for event in content["traceEvents"] if event["ph"] != "M"]
-    assert len(events) == trace.recorded
-    for event in content["traceEvents"]:
-        assert {"name", "ph", "pid", "tid", "ts"} <= set(event)
-        assert isinstance(event["ts"], int | float)
-        assert event["ph"] in "MiBE"
-        assert event["ph"] != "i" or event["s"] == "t"
-        assert isinstance(event["args"], dict)
-    assert [event["ph"] for event in events if event["name"] == "line up"] == ["B", "E"]
-    assert any(event["name"] == "write TDT" and event["args"]["value"] == "0x2" for event in events)
-    names = {event["args"]["name"] for event in content["traceEvents"] if event["ph"] == "M"}
-    assert names == {*CATEGORIES, f"card 0: {card.device.mac}"}
-
-
-def test_an_open_file_and_a_format_may_be_given(card):
-    target = io.StringIO()
-    traced(card, target, format="perfetto")
-    assert json.loads(target.getvalue())["traceEvents"]
-    with pytest.raises(ValueError, match="jsonl or perfetto, not 'xml'"):
-        Trace(card.device, io.StringIO(), format="xml")
-
-
-@pytest.mark.parametrize("buffer", [1, 2, 1 << 14])
-def test_a_full_buffer_is_written_and_nothing_lost(card, tmp_path, buffer):
-    trace = traced(card, tmp_path / "a.jsonl", buffer=buffer)
-    with Reader(tmp_path / "a.jsonl") as reader:
-        assert len(list(reader)) == trace.recorded > 10
-    assert trace.lost == 0
-
-
-def test_what_cannot_be_written_is_counted_and_raised_at_the_end(card):
-    trace = Trace(card.device, "/dev/full", buffer=4)
-    card.tx_ring()
-    for _ in range(40):
-        card.post_packets(packet(60))
-    assert len(card.wire.sent) == 40
-    with pytest.raises(OSError, match="No space left"):
-        trace.close()
-    card.read(regs.STATUS)
-
-
-def test_a_sink_that_fails_or_touches_the_card_loses_events_and_counts_them(card):
-    taken = []
-
-    def sink(records):
-        card.read(regs.STATUS)
-        taken.append(len(records) // 40)
-        if len(taken) == 3:
-            raise RuntimeError("full")
-
-    recorder = Recorder(sink, capacity=2)
-    card.device.record(recorder)
-    for _ in range(20):
-        card.read(regs.VET)
-    card.device.record(None)
-    assert isinstance(recorder.error, RuntimeError)
-    assert recorder.lost > 0
-    assert recorder.recorded + recorder.lost == 20 + len(taken)
-
-
-@pytest.mark.parametrize("ends", ["wire", "sink"])
-def test_a_wire_or_a_sink_may_end_the_recording_from_within(make_card, ends):
-    """The engine is in the middle of a register access then, and nobody else holds the recorder."""
-    recorders = []
-
-    def stop():
-        if recorders:
-            recorders.clear()
-            card.device.record(None)
-
-    class EndingWire(RecordingWire):
-        def transmit_burst(self, burst):
-            super().transmit_burst(burst)
-            if ends == "wire":
-                stop()
-
-    card = make_card(wire=EndingWire())
-    card.tx_ring()
-    recorders.append(Recorder(lambda records: stop() if ends == "sink" else None, capacity=4))
-    card.device.record(recorders[0])
-    card.post_packets(packet(60), packet(70))
-    assert recorders == []
-    assert card.wire.sent == [packet(60), packet(70)]
-    with Trace(card.device) as trace:
-        card.read(regs.STATUS)
-    assert len(trace.events) == 1
-
-
-def test_several_cards_go_into_one_trace_and_threads_push_at_once(two_cards, tmp_path):
-    two = two_cards()
-    with Trace(two.cards, tmp_path / "a.jsonl", clock=two.clock, buffer=64) as trace, DeviceThread(two.cards):
-        for i in range(50):
-            two.send([packet(60, seed=i)])
-        while len(two.sink.packets) < 50:
-            two.stack.run()
-    assert trace.lost == 0
-    with Reader(tmp_path / "a.jsonl") as reader:
-        events = list(reader)
-    assert len(events) == trace.recorded
-    assert [sum(e["card"] == n and e["event"] == what for e in events) for n, what in ((0, "sent"), (1, "arrived"))] == [50, 50]
-
-
-def test_a_bad_file_is_refused_in_one_line(tmp_path):
-    path = tmp_path / "x.jsonl"
-    other = '{"fastring-trace": 2, "cards": []}\n'
-    for content in ("", "x\n", "[]\n", other, '{"fastring-trace": 1, "cards": 5}\n', "[" * 100_000, "\0" * 99):
-        path.write_text(content)
-        with pytest.raises(TraceError, match="not a trace"):
-            Reader(path)
-
-
-HEAD = '{"fastring-trace": 1, "cards": ["a"]}\n'
-GOOD = {"t": 1, "card": 0, "cat": "desc", "event": "fetch", "ring": "tx", "index": 1, "address": "0x1", "word": "0x2"}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"t": "x"}, {"t": True}, {"t": -1}, {"t": 1 << 70}, {"t": None}, {"card": 1}, {"card": -1}, {"cat": "x"}, {"cat": []}, {"event": 3},
-        {"ring": None}, {"index": 1.5}, {"address": "zz"}, {"word": "-0x1"}, {"word": "0x1" + "0" * 40}, {"cat": "mmio"}, {"cat": "irq"},
-        {"cat": "frame", "event": "sent"}, {"cat": "timer"},
-    ],
-)  # fmt: skip
-def test_a_line_that_is_no_event_is_named(tmp_path, change):
-    path = tmp_path / "x.jsonl"
-    path.write_text(HEAD + json.dumps(GOOD) + "\n" + json.dumps(GOOD | change) + "\n")
-    with Reader(path) as reader, pytest.raises(TraceError, match="line 3 is no event"):
-        list(reader)
-
-
-def test_a_trace_that_breaks_off_is_read_up_to_there(tmp_path):
-    path = tmp_path / "x.jsonl"
-    path.write_text(HEAD + json.dumps(GOOD) + "\n" + json.dumps(GOOD)[:-5])
-    with Reader(path) as reader:
-        assert list(reader) == [GOOD]
-    assert "breaks off" in reader.problem
-    assert describe(GOOD) == "fetch      tx[1]      0x1  LENGTH=2"
-
-
 def test_moderation_timers_fire_and_descriptors_kept_back_are_written_then(undo):
     clock = VirtualClock()
-    card = BareCard(undo)
-    card.bus.close()
-    card.device.close()
-    device = card.device = undo.enter_context(E1000Device(wire=RecordingWire(), clock=clock, mac=MAC))
-    undo.enter_context(LocalBus(device, memory=card.memory))
-    card.read, card.write, card.wire = device.read, device.write, device.wire
+    card = BareCard(undo, clock=clock)
     clock.advance(2_000_000_000)  # the link is up
     card.write(regs.RDTR, 100)
     card.write(regs.RXDCTL, 4 << 16 | 1 << 24)
     card.rx_ring(8)
-    with Trace(device) as trace:
+    with Trace(card.device) as trace:
         card.receive(packet(100))
         assert "write-back" not in {event for (event,) in told(trace, "event")}
         clock.advance(1_000_000)
@@ -427,52 +253,3 @@ def test_null_descriptors_of_the_receiver_are_fetched_and_written_back(card, tra
         ("fetch", 1, hex(card.rx_buffers[1])),
         ("write-back", 1, hex(card.rx_buffers[1])),
     ]
-
-
-USES = {
-    "reset": lambda card: card.write(regs.CTRL, regs.CTRL_RST),
-    "sleep": lambda card: (card.device.config_write(0xE0, 3, 2), card.device.config_write(0xE0, 0, 2)),
-    "shrink": lambda card: card.write(regs.PBA, 8),
-    "restore": lambda card: card.device.restore(card.device.snapshot()),
-    "move": lambda card: (card.write(regs.RDLEN, 128), card.write(regs.TDBAL, 0)),
-    "unplug": lambda card: card.device.close(),
-    "pull": lambda card: (card.bus.close(), card.memory.close()),
-}
-
-
-@pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("calls", [1, 2, 3, 5])
-def test_a_sink_may_do_anything_to_the_card(undo, use, calls):
-    card = BareCard(undo)
-    left = [calls]
-
-    def sink(records):
-        left[0] -= 1
-        if left[0] == 0:
-            USES[use](card)
-
-    card.rx_ring(16, give=0)
-    card.receive(*(packet(300, seed=i) for i in range(5)))
-    card.tx_ring()
-    buffers = [card.alloc(200) for _ in range(8)]
-    given = card.put(*(legacy(buffer, 200) for buffer in buffers))
-    recorder = Recorder(sink, capacity=1)
-    card.device.record(recorder)
-    card.write(regs.RDT, 15)
-    if card.device.wire is not None:
-        card.receive(packet(4000), packet(200))
-    card.write(regs.TDT, len(given))
-    while left[0] > 0:
-        card.read(regs.STATUS)
-    card.device.record(None)
-    assert recorder.error is None
-    assert recorder.lost == 0
-
-
-def test_a_sink_that_uses_the_card_each_time_ends(card):
-    recorder = Recorder(lambda records: card.read(regs.STATUS), capacity=1)
-    card.device.record(recorder)
-    for _ in range(10):
-        card.read(regs.CTRL)
-    card.device.record(None)
-    assert recorder.lost == 0
