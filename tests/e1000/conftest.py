@@ -34,6 +34,13 @@ def card(make_card):
 
 
 @pytest.fixture
+def tx(card):
+    """It with a transmit ring of 64 descriptors."""
+    card.tx_ring()
+    return card
+
+
+@pytest.fixture
 def two_cards(undo):
     """two_cards(**options): TwoCards, open; conservation is asserted at the end of the test."""
     return lambda **options: TwoCards(undo, **options).open()

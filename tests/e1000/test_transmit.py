@@ -10,12 +10,6 @@ from e1000 import regs
 MAKES = pytest.mark.parametrize("make", [legacy, data])
 
 
-@pytest.fixture
-def tx(card):
-    card.tx_ring()
-    return card
-
-
 def in_pieces(card, content, cuts, make=legacy):
     """Descriptors of one packet cut at the given places."""
     ends = [*cuts, len(content)]

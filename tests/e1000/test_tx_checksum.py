@@ -13,12 +13,6 @@ from e1000 import regs
 BOTH = POPTS_IXSM | POPTS_TXSM
 
 
-@pytest.fixture
-def tx(card):
-    card.tx_ring()
-    return card
-
-
 def sent(card, *descriptors):
     """Post descriptors and return the packets they became."""
     before = len(card.wire.sent)
