@@ -19,10 +19,6 @@ SIZES = {2048: 0, 1024: 1 << 16, 512: 2 << 16, 256: 3 << 16}
 SIZES |= {size: code << 16 | regs.RCTL_BSEX for size, code in ((16384, 1), (8192, 2), (4096, 3))}
 
 
-def drops(card):
-    return {reason: n for reason, n in card.device.drops.items() if n}
-
-
 def fcs(content):
     return zlib.crc32(content).to_bytes(4, "little")
 
@@ -51,7 +47,7 @@ def test_a_frame_passes_by_its_destination(card, to, rctl, passes, plain):
     content = packet(100, to=to)
     card.receive(content)
     assert card.take() == ([content if plain else content + fcs(content)] if passes else [])
-    assert drops(card) == ({} if passes else {"rx_filtered": 1})
+    assert card.drops == ({} if passes else {"rx_filtered": 1})
     assert card.counts("TPR", "GPRC", "TOR", "GORC") == (1, int(passes), 104, 104 * passes)
 
 
@@ -120,7 +116,7 @@ def test_a_frame_under_64_bytes_is_a_runt(card, length):
     card.rx_ring(rctl=BASE | regs.RCTL_UPE | regs.RCTL_MPE)
     card.receive(packet(length), packet(60))
     assert card.take() == [packet(60)]
-    assert drops(card) == {"rx_runt": 1}
+    assert card.drops == {"rx_runt": 1}
     assert card.counts("RUC", "RLEC", "GPRC", "TPR", "TOR") == (1, 1, 1, 2, length + 4 + 64)
 
 
@@ -128,7 +124,7 @@ def test_a_frame_under_64_bytes_is_a_runt(card, length):
 def test_a_runt_for_somebody_else_is_filtered_and_no_runt(card, to):
     card.rx_ring(rctl=regs.RCTL_SECRC)
     card.receive(packet(20, to=to))
-    assert drops(card) == {"rx_filtered": 1}
+    assert card.drops == {"rx_filtered": 1}
     assert card.counts("RUC") == (0,)
 
 
@@ -142,7 +138,7 @@ def test_the_longest_frame_is_1522_bytes_or_16384(make_card, long, tagged, lengt
     card.receive(content)
     passes = length <= (16380 if long else 1518)
     assert card.take() == ([content] if passes else [])
-    assert drops(card) == ({} if passes else {"rx_oversize": 1})
+    assert card.drops == ({} if passes else {"rx_oversize": 1})
     assert card.counts("ROC", "RLEC", "GPRC") == (not passes, not passes, passes)
 
 
@@ -167,7 +163,7 @@ def test_a_frame_fills_buffers_of_the_chosen_size(make_card, size, strip):
         assert all(d.status & (DD | IXSM) == DD | IXSM and d.errors == 0 for d, _ in descs)
         assert b"".join(part for _, part in descs) == whole
         card.give(len(descs))
-    assert not drops(card)
+    assert not card.drops
 
 
 def test_the_reserved_code_of_bsex_is_a_buffer_of_2048_bytes(card):
@@ -243,7 +239,7 @@ def test_a_disabled_receiver_counts_frames_in_drops_alone(card):
     card.rx_ring()
     card.write(regs.RCTL, card.read(regs.RCTL) & ~regs.RCTL_EN)
     card.receive(packet(60), packet(20), packet(5000))
-    assert drops(card) == {"rx_disabled": 3}
+    assert card.drops == {"rx_disabled": 3}
     assert card.counts("TPR", "GPRC", "RUC", "ROC", "MPC") == (0, 0, 0, 0, 0)
     assert card.take() == []
     card.write(regs.RCTL, BASE | regs.RCTL_EN)

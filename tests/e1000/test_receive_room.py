@@ -14,10 +14,6 @@ B256 = 3 << 16
 FAR_AWAY = 1 << 40
 
 
-def drops(card):
-    return {reason: n for reason, n in card.device.drops.items() if n}
-
-
 @pytest.fixture
 def cable(undo):
     """cable(**rx_ring options): a sender and a receiver on a lossless cable."""
@@ -75,7 +71,7 @@ def test_frames_arrive_in_order_around_the_ring(card):
         used = -(-len(sent) // 256)
         assert card.take() == [sent]
         card.give(used)
-    assert not drops(card)
+    assert not card.drops
 
 
 def test_a_whole_burst_fills_the_ring_but_for_one(card):
@@ -98,8 +94,8 @@ def test_a_lossless_wire_waits_for_descriptors_and_loses_nothing(cable):
         far.give(3)
         got += far.take()
     assert got == sent
-    assert not drops(near)
-    assert not drops(far)
+    assert not near.drops
+    assert not far.drops
     assert far.counts("MPC", "RNBC", "GPRC") == (0, 0, 50)
 
 
@@ -117,7 +113,7 @@ def test_a_lossless_wire_waits_behind_what_is_in_the_fifo(cable):
     far.give(3)
     assert near.read(regs.TDH) == 1
     assert far.take() == [packet(1000, seed=1), packet(60)]
-    assert not drops(far)
+    assert not far.drops
 
 
 def test_a_lossless_wire_waits_until_a_whole_chain_has_room(cable):
@@ -140,7 +136,7 @@ def test_a_frame_that_needs_more_descriptors_than_the_ring_can_have_is_missed(ca
         got += far.take()
         far.give((far.rx_head - before) % 8)
     assert got == [packet(n) for n in (1400, 1500, 60, 61)]
-    assert drops(far) == {"rx_missed": 1}
+    assert far.drops == {"rx_missed": 1}
     assert far.counts("MPC") == (1,)
 
 
@@ -166,7 +162,7 @@ def test_without_descriptors_frames_wait_in_the_fifo_and_keep_their_order(card):
         assert card.read(regs.ICR) & ~regs.ICR_RXDMT0 == regs.ICR_RXT0
         assert card.take() == [sent[i]]
     assert card.counts("GPRC", "GORC") == (0, 0)
-    assert not drops(card)
+    assert not card.drops
 
 
 def test_a_frame_never_overtakes_those_in_the_fifo(card):
@@ -190,7 +186,7 @@ def test_a_full_fifo_misses_frames_and_says_so(card):
     card.receive(*sent[fit:])
     assert card.read(regs.ICR) == regs.ICR_RXO
     assert card.counts("MPC", "RNBC", "TPR", "GPRC") == (3, fit, fit + 3, fit)
-    assert drops(card) == {"rx_missed": 3}
+    assert card.drops == {"rx_missed": 3}
     card.give(63)
     assert card.take() == sent[:fit]
 
@@ -235,7 +231,7 @@ def test_reset_empties_the_fifo_and_counts_what_was_in_it(card):
     card.rx_ring(64, give=0)
     card.receive(*[packet(60 + 100 * i) for i in range(12)])
     card.write(regs.CTRL, regs.CTRL_RST)
-    assert drops(card) == {"rx_disabled": 12}
+    assert card.drops == {"rx_disabled": 12}
     card.rx_ring(64)
     card.receive(packet(61))
     assert card.take() == [packet(61)]
@@ -245,7 +241,7 @@ def test_frames_wait_in_the_fifo_while_there_is_no_ring_yet(card):
     card.write(regs.RCTL, BASE | regs.RCTL_EN)
     card.receive(packet(60), packet(61))
     card.write(regs.RDT, 0)
-    assert not drops(card)
+    assert not card.drops
     card.rx_ring(8)
     assert card.take() == [packet(60), packet(61)]
 
@@ -256,7 +252,7 @@ def test_a_frame_in_the_fifo_that_a_smaller_ring_can_never_take_is_missed(card):
     card.rx_ring(8, buffer=256, rctl=BASE | B256 | regs.RCTL_LPE)
     assert card.take() == [packet(60)]
     assert card.counts("MPC") == (1,)
-    assert drops(card) == {"rx_missed": 1}
+    assert card.drops == {"rx_missed": 1}
 
 
 # --- faults of the host ---
@@ -273,7 +269,7 @@ def test_a_buffer_outside_memory_costs_its_frame_and_marks_the_descriptor(card, 
     assert bad.length == 0
     assert card.rx_desc(1).errors == 0
     assert card.addresses.read(card.rx_buffers[1], 100) == packet(100, seed=2)
-    assert drops(card) == {"rx_dma": 1}
+    assert card.drops == {"rx_dma": 1}
     assert card.counts("GPRC", "TPR") == (2, 2)
     assert card.read(regs.ICR) == regs.ICR_RXT0
 
@@ -284,7 +280,7 @@ def test_a_buffer_outside_memory_in_mid_chain_ends_the_chain_with_an_error(card)
     card.receive(packet(1000), packet(60))
     statuses = [(card.rx_desc(i).status & (DD | RX_EOP), card.rx_desc(i).errors) for i in range(5)]
     assert statuses == [(DD, 0), (DD, 0), (DD | RX_EOP, RXE), (DD | RX_EOP, 0), (0, 0)]
-    assert drops(card) == {"rx_dma": 1}
+    assert card.drops == {"rx_dma": 1}
 
 
 def test_a_read_only_buffer_is_not_written(card):
@@ -293,7 +289,7 @@ def test_a_read_only_buffer_is_not_written(card):
     card.addresses.write(card.rx_base, card.memory.map(wall).to_bytes(8, "little"))
     card.receive(packet(60))
     assert wall == bytes([GUARD]) * 2048
-    assert drops(card) == {"rx_dma": 1}
+    assert card.drops == {"rx_dma": 1}
 
 
 def test_a_buffer_that_crosses_the_end_of_memory_is_not_written(card):
@@ -302,7 +298,7 @@ def test_a_buffer_that_crosses_the_end_of_memory_is_not_written(card):
     card.addresses.write(card.rx_base, card.memory.map(buffer).to_bytes(8, "little"))
     card.receive(packet(100))
     assert buffer == bytes(99)
-    assert drops(card) == {"rx_dma": 1}
+    assert card.drops == {"rx_dma": 1}
 
 
 @pytest.mark.parametrize("register", [regs.RDT, regs.RDH])

@@ -12,16 +12,6 @@ from fastring.wire import pair
 FAR_AWAY = 1 << 40
 
 
-@pytest.fixture
-def tx(card):
-    card.tx_ring()
-    return card
-
-
-def drops(card):
-    return {reason: n for reason, n in card.device.drops.items() if n}
-
-
 def sends(card, seed=77):
     """Whether an ordinary packet still gets out."""
     before = len(card.wire.sent)
@@ -34,7 +24,7 @@ def test_a_packet_of_no_bytes_reaches_no_wire_and_is_counted(tx, make):
     slots = tx.post(make(tx.alloc(1), 0))
     assert tx.wire.sent == []
     assert tx.tx_done(slots[0])
-    assert drops(tx) == {"tx_empty": 1}
+    assert tx.drops == {"tx_empty": 1}
     assert tx.counts("GPTC", "TPT") == (0, 0)
     assert sends(tx)
 
@@ -47,14 +37,14 @@ def test_a_packet_over_16_kilobytes_is_dropped_and_counted(make_card, lengths):
     slots = card.post(*(data(address, n, cmd=RS) for n in lengths[:-1]), data(address, lengths[-1], cmd=RS | EOP))
     assert card.wire.sent == []
     assert all(card.tx_done(slot) for slot in slots)
-    assert drops(card) == {"tx_oversize": 1}
+    assert card.drops == {"tx_oversize": 1}
     assert card.counts("GPTC", "TPT", "GOTC") == (0, 0, 0)
     assert sends(card)
 
 
 def test_a_data_descriptor_of_a_megabyte_is_dropped(tx):
     tx.post(data(tx.alloc(64), 0xFFFFF))
-    assert drops(tx) == {"tx_oversize": 1}
+    assert tx.drops == {"tx_oversize": 1}
     assert sends(tx)
 
 
@@ -68,7 +58,7 @@ def test_a_buffer_outside_memory_costs_its_packet_alone(make_card, make, pieces)
     bad = [make(address, 1, cmd=IFCS)] * (pieces - 1) + [make(FAR_AWAY, 60)]
     slots = card.post(legacy(card.alloc(good), 99), *bad, legacy(card.alloc(good), 99))
     assert card.wire.sent == [good, good]
-    assert drops(card) == {"tx_dma": 1}
+    assert card.drops == {"tx_dma": 1}
     assert card.addresses.master_aborts == 1
     assert card.tx_done(slots[-2])
     assert card.counts("GPTC") == (2,)
@@ -79,13 +69,13 @@ def test_a_buffer_that_crosses_an_end_of_memory_is_not_read(tx):
     tx.post(legacy(start + 1, 60), legacy(start - 1, 60), legacy(start, 60))
     assert tx.wire.sent == [bytes(60)]
     assert tx.addresses.master_aborts == 2
-    assert drops(tx) == {"tx_dma": 2}
+    assert tx.drops == {"tx_dma": 2}
 
 
 @pytest.mark.parametrize("address", [2**64 - 30, 2**64 - 1, 2**63])
 def test_no_bus_address_can_crash_it(tx, address):
     tx.post(legacy(address, 60), data(address, 60))
-    assert drops(tx) == {"tx_dma": 2}
+    assert tx.drops == {"tx_dma": 2}
     assert sends(tx)
 
 
@@ -96,7 +86,7 @@ def test_a_null_address_has_no_bytes_even_where_memory_is_mapped(tx, make):
     content = packet(100)
     slots = tx.post(make(0, 60), make(0, 60, cmd=RS), make(tx.alloc(content), 100))
     assert tx.wire.sent == [content]
-    assert drops(tx) == {"tx_empty": 1}
+    assert tx.drops == {"tx_empty": 1}
     assert all(tx.tx_done(slot) for slot in slots)
 
 
@@ -182,7 +172,7 @@ def test_a_ring_full_of_one_packet_without_an_end_is_given_up(make_card, count, 
     run_bounded(lambda: card.post(*[make(address, 1, cmd=RS)] * (count - 1)))
     assert card.wire.sent == []
     assert card.read(regs.TDH) == count - 1
-    assert sum(drops(card).values()) <= 1
+    assert sum(card.drops.values()) <= 1
     run_bounded(lambda: sends(card))
     assert card.wire.sent == [packet(80, seed=77)]
 
@@ -190,7 +180,7 @@ def test_a_ring_full_of_one_packet_without_an_end_is_given_up(make_card, count, 
 def test_an_endless_packet_is_counted_as_too_long(card):
     card.tx_ring(128)
     card.post(*[legacy(card.alloc(packet(60)), 1, cmd=RS)] * 127)
-    assert drops(card) == {"tx_oversize": 1}
+    assert card.drops == {"tx_oversize": 1}
 
 
 def test_descriptors_of_every_type_and_command_are_survived(make_card):
@@ -249,8 +239,8 @@ def test_packets_leave_one_by_one_as_the_far_end_makes_room(held):
         assert near.read(regs.TDH) == i
         far.give(1)
     assert far.take() == sent
-    assert not drops(near)
-    assert not drops(far)
+    assert not near.drops
+    assert not far.drops
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 100])
@@ -264,7 +254,7 @@ def test_a_bad_packet_behind_one_that_must_wait_is_counted_once(held, pieces, ba
         near.write(regs.TDT, near.tx_tail)
     far.give(2)
     assert far.take() == [good, good]
-    assert drops(near) == {bad: 1}
+    assert near.drops == {bad: 1}
 
 
 def test_a_reset_of_the_far_end_lets_a_held_up_sender_go(held):
@@ -272,7 +262,7 @@ def test_a_reset_of_the_far_end_lets_a_held_up_sender_go(held):
     near.post_packets(packet(60))
     far.write(regs.CTRL, regs.CTRL_RST)
     assert near.read(regs.TDH) == 1
-    assert drops(far) == {"rx_disabled": 1}
+    assert far.drops == {"rx_disabled": 1}
 
 
 def test_disabling_the_receiver_lets_a_held_up_sender_go(held):
@@ -280,4 +270,4 @@ def test_disabling_the_receiver_lets_a_held_up_sender_go(held):
     near.post_packets(packet(60))
     far.write(regs.RCTL, 0)
     assert near.read(regs.TDH) == 1
-    assert drops(far) == {"rx_disabled": 1}
+    assert far.drops == {"rx_disabled": 1}
