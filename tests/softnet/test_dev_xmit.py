@@ -3,7 +3,7 @@
 import errno
 
 from drivers import make_device
-from sending import packets, send
+from sending import held_back, packets, send
 
 from softnet import NETDEV_TX_BUSY, NETDEV_TX_OK, DropReason, SkBuff, dev_queue_xmit
 from softnet.sch_generic import NET_XMIT_CN, NET_XMIT_DROP, NET_XMIT_SUCCESS
@@ -83,13 +83,8 @@ def test_bands_go_out_by_priority(device, driver, stack):
 
 
 def test_packets_that_the_byte_limit_lets_in_leave_with_one_doorbell(stack, driver):
-    device = make_device(stack, driver)
     driver.size = 100
-    device.txq.limit_min = 10_000
-    send(device, bytes(60))
-    driver.complete()  # the limit takes effect
-    device.txq.stop()
-    send(device, *packets(20, size=100))
+    device = held_back(stack, driver, packets(20, size=100), limit=10_000)
     before = driver.doorbells
     device.txq.wake()
     stack.run()
@@ -105,27 +100,16 @@ def test_without_a_byte_limit_every_packet_rings(device, driver, stack):
 
 
 def test_a_bulk_takes_no_more_bytes_than_the_limit_has_room_for_but_for_the_last(stack, driver):
-    device = make_device(stack, driver)
     driver.size = 100
-    device.txq.limit_min = 1000
-    send(device, bytes(60))
-    driver.complete()
-    device.txq.stop()
-    send(device, *packets(10, size=300))
+    device = held_back(stack, driver, packets(10, size=300), limit=1000)
     device.txq.wake()
     stack.run()
     assert (len(driver.ring), device.txq.inflight, device.tx[0].qdisc.qlen) == (4, 1200, 6)
 
 
 def test_a_stop_in_the_middle_of_a_list_rings_for_those_before_it_and_keeps_the_rest_in_order(stack, driver):
-    device = make_device(stack, driver)
-    device.txq.limit_min = 100_000
-    send(device, bytes(60))
-    driver.complete()
-    driver.sent.clear()
-    device.txq.stop()
     contents = packets(20, size=100)
-    send(device, *contents)
+    device = held_back(stack, driver, contents, limit=100_000)
     device.txq.wake()
     stack.run()
     qdisc = device.tx[0].qdisc

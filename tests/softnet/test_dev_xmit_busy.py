@@ -5,7 +5,7 @@ from drivers import MAC, RingDriver, make_device
 from scapy.layers.inet import TCP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
-from sending import packets, send
+from sending import held_back, packets, send
 
 from softnet import NETDEV_TX_BUSY, NETDEV_TX_OK, DropReason, SkBuff, dev_queue_xmit
 from softnet.netdev_features import Feature
@@ -31,23 +31,11 @@ class Moody(RingDriver):
         return super().start_xmit(skb, device)
 
 
-def bulk(stack, driver, contents):
-    """A device whose qdisc has `contents`, its queue stopped, and room for all of them in the byte limit."""
-    device = make_device(stack, driver)
-    device.txq.limit_min = 1_000_000
-    send(device, bytes(60))
-    driver.complete()
-    driver.sent.clear()
-    device.txq.stop()
-    send(device, *contents)
-    return device
-
-
 def test_busy_in_the_middle_of_a_list_keeps_it_and_all_behind_it_in_order(stack):
     OK, BUSY = NETDEV_TX_OK, NETDEV_TX_BUSY
     contents = packets(6)
     driver = Moody(OK, OK, OK, BUSY, BUSY)
-    device = bulk(stack, driver, contents)
+    device = held_back(stack, driver, contents)
     device.txq.wake()
     qdisc = device.tx[0].qdisc
     stack.run()  # two go, the third is refused, twice
@@ -129,7 +117,7 @@ def test_requeued_segments_are_not_made_ready_twice(stack):
 def test_a_driver_that_raises_loses_no_packet_but_its_own(stack):
     driver = RingDriver(100)
     contents = packets(4)
-    device = bulk(stack, driver, contents)
+    device = held_back(stack, driver, contents)
 
     def start_xmit(skb, device):
         if bytes(skb) == contents[1]:
