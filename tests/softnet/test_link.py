@@ -7,17 +7,10 @@ import pytest
 from control import Listener, NotingDriver, new_device
 from drivers import RingDriver, make_device
 
-from fastring.clock import VirtualClock
-from softnet import Flag, OperState, SkBuff, Stack, dev_queue_xmit
+from softnet import Flag, OperState, SkBuff, dev_queue_xmit
 from softnet.netdev_features import LinkMode
 
 SECOND = 10**9
-
-
-@pytest.fixture
-def stack():
-    with Stack(clock=VirtualClock(start=SECOND)) as stack:
-        yield stack
 
 
 @pytest.fixture

@@ -7,19 +7,12 @@ import threading
 import pytest
 from control import MAC, Listener, NotingDriver, QuietDriver, new_device
 
-from fastring.clock import VirtualClock
-from softnet import Feature, Flag, NetDevice, Stack
+from softnet import Feature, Flag, NetDevice
 from softnet.netdev_features import fix_features
 from softnet.netdev_rx_mode import COUNT_MAX, AddrAssign
 
 OTHER = bytes.fromhex("020000000009")
 GROUP = bytes.fromhex("01005e000001")
-
-
-@pytest.fixture
-def stack():
-    with Stack(clock=VirtualClock(start=10**9)) as stack:
-        yield stack
 
 
 @pytest.fixture

@@ -6,15 +6,8 @@ import logging
 import pytest
 from control import Listener, NotingDriver, new_device
 
-from fastring.clock import VirtualClock
 from softnet import Feature, Stack, alloc_etherdev, alloc_netdev_mqs
 from softnet.netdev_features import RegState
-
-
-@pytest.fixture
-def stack():
-    with Stack(clock=VirtualClock(start=10**9)) as stack:
-        yield stack
 
 
 def refusal(call, *arguments):

@@ -10,8 +10,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
-from fastring.clock import VirtualClock
-from softnet import DropReason, NetDevice, SkBuff, Stack, dev_queue_xmit
+from softnet import DropReason, NetDevice, SkBuff, dev_queue_xmit
 from softnet.flow_dissector import skb_get_hash
 from softnet.netdev_tx import netif_set_real_num_tx_queues, netif_set_xps_queue
 from softnet.sch_fq_codel import FqCodel
@@ -47,12 +46,6 @@ class MultiDriver:
     @property
     def used(self):
         return [len(ring.ring) + len(ring.sent) for ring in self.rings]
-
-
-@pytest.fixture
-def stack():
-    with Stack(clock=VirtualClock(start=10**9)) as stack:
-        yield stack
 
 
 @pytest.fixture

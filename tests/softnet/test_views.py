@@ -10,8 +10,7 @@ import pytest
 from control import MAC, Listener, NotingDriver, QuietDriver, new_device
 from drivers import RingDriver, make_device
 
-from fastring.clock import VirtualClock
-from softnet import Flag, NetDevice, OperState, Stack, Stats64
+from softnet import Flag, NetDevice, OperState, Stats64
 from softnet.netdev_features import LinkMode
 from softnet.views import iproute, procfs
 from softnet.views.sysfs import NoSuchAttribute, kstrtoul
@@ -29,12 +28,6 @@ class Counting(QuietDriver):
     def get_stats64(self, device, stats):
         for name, value in vars(self.stats).items():
             setattr(stats, name, getattr(stats, name) + value)
-
-
-@pytest.fixture
-def stack():
-    with Stack(clock=VirtualClock(start=10**9)) as stack:
-        yield stack
 
 
 @pytest.fixture

@@ -30,12 +30,6 @@ class HangingDriver(RingDriver):
 
 
 @pytest.fixture
-def stack():
-    with Stack(clock=VirtualClock(start=SECOND)) as stack:
-        yield stack
-
-
-@pytest.fixture
 def driver():
     return HangingDriver()
 
