@@ -4,12 +4,13 @@ import errno
 import struct
 
 import pytest
+from sinks import RecordingSink
 
 from e1000 import regs
 from e1000.bus import LocalBus
 from e1000.device import E1000Device
 from e1000.driver import probe
-from fastring.burst import Burst, BurstSink, BurstSource, RepeatSource
+from fastring.burst import Burst, BurstSource, RepeatSource
 from fastring.capture import Capture, CaptureError
 from fastring.clock import MonotonicClock, VirtualClock
 from fastring.irq import IrqLine
@@ -28,16 +29,6 @@ def packets(count, size=60):
 def play_out(sender, source):
     while sender.play(source):
         pass
-
-
-class RecordingSink(BurstSink):
-    def __init__(self):
-        self.packets, self.times, self.sizes = [], [], []
-
-    def on_burst(self, burst):
-        self.packets += list(burst)
-        self.times += burst.times
-        self.sizes.append(len(burst))
 
 
 class Link:

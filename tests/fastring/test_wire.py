@@ -5,6 +5,7 @@ import struct
 import weakref
 
 import pytest
+from sinks import RecordingSink
 
 from e1000 import regs
 from e1000.bus import HostMemory, LocalBus
@@ -19,16 +20,6 @@ from softnet.stack import Stack
 
 EOP = 1 << 24
 PACKETS = [bytes([i]) * (60 + 13 * i) for i in range(100)]
-
-
-class RecordingSink(BurstSink):
-    def __init__(self):
-        self.packets, self.times, self.sizes = [], [], []
-
-    def on_burst(self, burst):
-        self.packets += list(burst)
-        self.times += burst.times
-        self.sizes.append(len(burst))
 
 
 class Sender:
