@@ -6,17 +6,10 @@ What it reads and would fail on is asserted here; what else an answer must be is
 from mdio import (
     ADVERTISE,
     BMCR,
-    BMSR,
-    CTRL1000,
-    ID1,
-    ID2,
     LINK,
-    NEGOTIATE,
     NEGOTIATED,
     PARTNER,
     POWER_DOWN,
-    RESET,
-    RESTART,
     SPECIFIC_STATUS,
     STAT1000,
     Mdio,
@@ -124,21 +117,7 @@ class Linux:
     def setup_link(self):
         assert self.read_eeprom(0x0F) & 0x3000 == 0x3000, "pause, symmetric and asymmetric"
         self.change(regs.CTRL, on=regs.CTRL_SLU, off=regs.CTRL_FRCSPD | regs.CTRL_FRCDPLX)
-        mdio = self.mdio
-        identity = mdio.read(ID1) << 16 | mdio.read(ID2)
-        assert identity & ~0xF == 0x01410C20, "M88E1000"
-        mdio.write(16, mdio.read(16) | 0x60)
-        if identity & 0xF < 4:
-            mdio.write(20, mdio.read(20) | 0x70)
-        mdio.write(BMCR, mdio.read(BMCR) | RESET)
-        assert not mdio.read(BMCR) & RESET
-        mdio.read(ADVERTISE)
-        mdio.read(CTRL1000)
-        mdio.write(ADVERTISE, 0x0DE1)
-        mdio.write(CTRL1000, 0x0200)
-        mdio.write(BMCR, mdio.read(BMCR) | NEGOTIATE | RESTART)
-        assert not mdio.read(BMCR) & RESTART
-        if any(self.bmsr() & LINK for _ in range(10)):
+        if self.mdio.set_up_as_linux():
             self.configure()
         for name, value in (("FCT", 0x8808), ("FCAH", 0x0100), ("FCAL", 0x00C28001), ("FCTTV", 0xFFFF)):
             self.write(getattr(regs, name), value)
@@ -146,16 +125,11 @@ class Linux:
         self.write(regs.FCRTH, 0xACC8)
         self.change(regs.TXDCTL, on=0x01010000)
 
-    def bmsr(self):
-        """Latches low, so it is read twice."""
-        self.mdio.read(BMSR)
-        return self.mdio.read(BMSR)
-
     def configure(self):
         """e1000_config_collision_dist and e1000_config_fc_after_link_up."""
         self.change(regs.TCTL, on=FULL_DUPLEX_COLD, off=0x3FF << regs.TCTL_COLD_SHIFT)
         self.flush()
-        if self.bmsr() & NEGOTIATED:
+        if self.mdio.bmsr() & NEGOTIATED:
             both = self.mdio.read(ADVERTISE) & self.mdio.read(PARTNER)
             assert self.read(regs.STATUS) & regs.STATUS_FD
             pause = regs.CTRL_RFCE | regs.CTRL_TFCE
@@ -190,7 +164,7 @@ class Linux:
         mac = self.init_hw()
         self.write(regs.VET, 0x8100)
         self.write(regs.AIT, 0)
-        if self.bmsr() & LINK:
+        if self.mdio.bmsr() & LINK:
             assert self.mdio.read(16) & 0x60
             assert self.mdio.read(SPECIFIC_STATUS) & 0x0800
             assert self.mdio.read(SPECIFIC_STATUS) & 0xC000 == 0x8000
@@ -267,7 +241,7 @@ class Linux:
         """e1000_watchdog; returns whether there is a link, and the statistics."""
         self.read(regs.CTRL)
         self.read(regs.STATUS)
-        link = bool(self.bmsr() & LINK)
+        link = bool(self.mdio.bmsr() & LINK)
         if link:
             assert self.mdio.read(SPECIFIC_STATUS) & 0x0800
             self.configure()

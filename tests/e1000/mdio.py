@@ -35,6 +35,28 @@ class Mdio:
     def write(self, register, value):
         assert not self.access(regs.MDIC_OP_WRITE | register << regs.MDIC_REG_SHIFT | value) & regs.MDIC_ERROR
 
+    def bmsr(self):
+        """The link state, as every driver asks for it: twice, since it latches low."""
+        self.read(BMSR)
+        return self.read(BMSR)
+
+    def set_up_as_linux(self):
+        """The accesses of e1000_copper_link_setup_mgp and what follows; returns whether the link was there."""
+        identity = self.read(ID1) << 16 | self.read(ID2)
+        assert identity & ~0xF == 0x01410C20, "M88E1000"
+        self.write(16, self.read(16) | 0x60)
+        if identity & 0xF < 4:
+            self.write(20, self.read(20) | 0x70)
+        self.write(BMCR, self.read(BMCR) | RESET)
+        assert not self.read(BMCR) & RESET
+        self.read(ADVERTISE)
+        self.read(CTRL1000)
+        self.write(ADVERTISE, 0x0DE1)
+        self.write(CTRL1000, 0x0200)
+        self.write(BMCR, self.read(BMCR) | NEGOTIATE | RESTART)
+        assert not self.read(BMCR) & RESTART
+        return any(self.bmsr() & LINK for _ in range(10))
+
 
 class Plugged:
     """A card with its link wanted (SLU), on a VirtualClock if `timed`."""
@@ -58,6 +80,4 @@ class Plugged:
         self.clock.advance(int(seconds * SECOND))
 
     def bmsr(self):
-        """The link state, as every driver asks for it: twice, since it latches low."""
-        self.mdio.read(BMSR)
-        return self.mdio.read(BMSR)
+        return self.mdio.bmsr()

@@ -10,18 +10,13 @@ from mdio import (
     ADVERTISE,
     BMCR,
     BMSR,
-    CTRL1000,
     FD,
     FULL_DUPLEX,
-    ID1,
-    ID2,
     LINK,
     LU,
-    NEGOTIATE,
     NEGOTIATED,
     PARTNER,
     POWER_DOWN,
-    RESET,
     RESTART,
     SECOND,
     SPECIFIC_STATUS,
@@ -139,25 +134,6 @@ def test_the_link_comes_up_beside_a_device_thread(timed):
 # --- what Linux does, access by access ---
 
 
-def linux_setup_phy(card):
-    """The accesses of e1000_copper_link_setup_mgp and what follows, and whether the link was there."""
-    mdio = card.mdio
-    identity = mdio.read(ID1) << 16 | mdio.read(ID2)
-    assert identity & ~0xF == 0x01410C20
-    mdio.write(16, mdio.read(16) | 0x60)
-    if identity & 0xF < 4:
-        mdio.write(20, mdio.read(20) | 0x70)
-    mdio.write(BMCR, mdio.read(BMCR) | RESET)
-    assert not mdio.read(BMCR) & RESET
-    mdio.read(ADVERTISE)
-    mdio.read(CTRL1000)
-    mdio.write(ADVERTISE, 0x0DE1)
-    mdio.write(CTRL1000, 0x0200)
-    mdio.write(BMCR, mdio.read(BMCR) | NEGOTIATE | RESTART)
-    assert not mdio.read(BMCR) & RESTART
-    return any(card.bmsr() & LINK for _ in range(10))
-
-
 def linux_resolve(card):
     """Pause, speed and duplex, as the driver reads them once negotiation is complete."""
     assert card.bmsr() & (LINK | NEGOTIATED) == LINK | NEGOTIATED
@@ -173,12 +149,12 @@ def test_linux_resets_the_card_and_gets_its_link_without_a_clock(plugged):
     plugged.device.write(regs.CTRL, regs.CTRL_RST)
     assert [Microwire(plugged.device).read_word(i) for i in (4, 0x0F)] == [0xFFFF, 0x3040]
     plugged.device.write(regs.CTRL, plugged.device.read(regs.CTRL) | regs.CTRL_SLU)
-    assert linux_setup_phy(plugged)
+    assert plugged.mdio.set_up_as_linux()
     linux_resolve(plugged)
 
 
 def test_linux_gets_its_link_later_on_a_clock_and_is_told_by_lsc(timed):
-    assert not linux_setup_phy(timed)
+    assert not timed.mdio.set_up_as_linux()
     timed.device.write(regs.IMS, regs.ICR_LSC)
     timed.wait(1.5)
     assert timed.device.read(regs.ICR) == regs.ICR_LSC
