@@ -1,7 +1,7 @@
 """What drivers do to the card from probe to remove, replayed: Linux's, xv6's and Redox's. Each read answers what they need."""
 
 import pytest
-from cards import BROADCAST, EOP, RS, packet
+from cards import BROADCAST, EOP, GUARD, RS, packet
 from linux import ALL, DESCRIPTORS, ENABLED, Linux
 from mdio import ADVERTISE, BMCR, SECOND
 
@@ -33,15 +33,19 @@ def linux(card):
     return Linux(card.bus)
 
 
-def open_rings(linux, card):
-    """Open with rings of DESCRIPTORS; BareCard's own methods then use them."""
-    card.tx_count = card.rx_count = DESCRIPTORS
-    card.tx_base, card.rx_base = (card.memory.alloc_coherent(16 * DESCRIPTORS) for _ in range(2))
+def make_rings(card, count, buffer=2048):
+    """Rings that the driver is to tell the card of; BareCard's own methods then use them."""
+    card.tx_count = card.rx_count = count
+    card.tx_base, card.rx_base = (card.memory.alloc_coherent(16 * count) for _ in range(2))
     card.tx_tail = card.rx_head = 0
-    card.rx_buffer = 2048
-    card.rx_buffers = [card.alloc(b"\xa5" * 2064) for _ in range(DESCRIPTORS)]
-    for i in range(DESCRIPTORS):
+    card.rx_buffer = buffer
+    card.rx_buffers = [card.alloc(bytes([GUARD]) * (buffer + 16)) for _ in range(count)]
+    for i in range(count):
         card.reset_rx(i)
+
+
+def open_rings(linux, card):
+    make_rings(card, DESCRIPTORS)
     linux.open(card.tx_base, card.rx_base)
 
 
@@ -173,13 +177,7 @@ def test_xv6_sends_and_receives(card):
     card.write(regs.IMS, 0)
     card.write(regs.CTRL, card.read(regs.CTRL) | regs.CTRL_RST)
     card.write(regs.IMS, 0)
-    card.tx_count = card.rx_count = count
-    card.tx_base, card.rx_base = (card.memory.alloc_coherent(16 * count) for _ in range(2))
-    card.tx_tail = card.rx_head = 0
-    card.rx_buffer = 2048
-    card.rx_buffers = [card.alloc(b"\xa5" * 2064) for _ in range(count)]
-    for i in range(count):
-        card.reset_rx(i)
+    make_rings(card, count)
     for offset, value in (
         (regs.TDBAL, card.tx_base),
         (regs.TDLEN, 16 * count),
@@ -245,13 +243,7 @@ def test_redox_enables_first_and_sizes_its_buffers_then(card):
     redox.flag(regs.CTRL, regs.CTRL_VME, False)
     mac = card.read(regs.RAL0).to_bytes(4, "little") + (card.read(regs.RAH0) & 0xFFFF).to_bytes(2, "little")
     assert mac.hex(":") == card.device.mac
-    card.tx_count = card.rx_count = count
-    card.tx_base, card.rx_base = (card.memory.alloc_coherent(16 * count) for _ in range(2))
-    card.tx_tail = card.rx_head = 0
-    card.rx_buffer = 16384
-    card.rx_buffers = [card.alloc(b"\xa5" * 16400) for _ in range(count)]
-    for i in range(count):
-        card.reset_rx(i)
+    make_rings(card, count, buffer=16384)
     for which, base, tail in (("RD", card.rx_base, count - 1), ("TD", card.tx_base, 0)):
         assert redox.write(getattr(regs, which + "BAH"), base >> 32) == base >> 32
         assert redox.write(getattr(regs, which + "BAL"), base & ALL) == base & ALL
