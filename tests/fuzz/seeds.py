@@ -13,7 +13,7 @@ SCRIPT = (HERE / "fuzz_script.pxd").read_text()
 ACTIONS = {
     name: i for i, name in enumerate(re.findall(r"^    ([A-Z_]+)(?: +#|$)", SCRIPT.partition("cpdef enum:")[2].partition("\n\n")[0], re.M))
 }
-NAMES = re.search(r"REGISTER_NAMES = \((.*?)\n\)", (HERE / "fuzz_device.pyx").read_text(), re.S)[1]
+NAMES = re.search(r"REGISTER_NAMES = \((.*?)\n\)", (HERE / "fuzz_host.pyx").read_text(), re.S)[1]
 REGISTERS = {name: i for i, name in enumerate(re.findall(r'"(\w+)"', NAMES))}
 
 
