@@ -1,27 +1,25 @@
-"""The driver's control plane: probe, and net_device_ops (the kernel's e1000_main.c); registers only through the bus."""
+"""The driver's control plane: net_device_ops (the kernel's e1000_main.c); registers only through the bus."""
 
 from __future__ import annotations
 
 import errno
 import logging
-import struct
 from contextlib import ExitStack
 
 from e1000 import regs
 from e1000.bus.base import Bus
 from e1000.driver.ethtool import Ethtool
-from e1000.driver.hw import CAUSES, EEPROM_SUM, EEPROM_WORDS, EepromError, Hw
+from e1000.driver.hw import CAUSES, Hw
 from e1000.driver.napi import IMS_ENABLE_MASK, E1000Napi
-from e1000.driver.param import MAX_MTU, MIN_MTU, buffer_size, check_ring, interrupt_rate
+from e1000.driver.param import buffer_size, check_ring, interrupt_rate
 from e1000.driver.rx_mode import RxFilter
 from e1000.driver.rxring import RxRing
 from e1000.driver.stats import HardwareStats
 from e1000.driver.txring import TxRing
 from e1000.driver.watchdog import WatchdogTask
 from fastring.clock import TimerHandle
-from softnet.ethernet import ETH_HLEN, VLAN_HLEN, is_valid_ether_addr, random_ether_addr
+from softnet.ethernet import ETH_HLEN, VLAN_HLEN, is_valid_ether_addr
 from softnet.netdev import NetDevice
-from softnet.netdev_rx_mode import AddrAssign
 from softnet.stack import Stack
 from softnet.stats import Stats64
 
@@ -29,7 +27,7 @@ log = logging.getLogger("e1000")
 
 
 class E1000Adapter:
-    """net_device_ops for one 82540EM on `bus`. Made by `probe`; `stack` polls it.
+    """net_device_ops for one 82540EM on `bus`. Made by `pci.probe`; `stack` polls it.
 
     `tx_descriptors`, `rx_descriptors`: 80 to 4096, multiples of 8. `rs_every`: packets from one status report to the next.
     `rx_usecs`: as `ethtool -C` has it; see param.interrupt_rate.
@@ -74,23 +72,6 @@ class E1000Adapter:
         self._closed = Stats64()
         self._reset_timer: TimerHandle | None = None
 
-    # --- probe ---
-
-    def read_mac(self) -> bytes | None:
-        """The station address from the EEPROM, or None, with a warning, if that is damaged or the address will not do (§5.6)."""
-        try:
-            image = self.hw.read_eeprom_image()
-        except EepromError as error:
-            log.warning("%s", error.strerror)
-            return None
-        if sum(struct.unpack(f"<{EEPROM_WORDS}H", image)) & 0xFFFF != EEPROM_SUM:
-            log.warning("%r: The EEPROM Checksum Is Not Valid", self.bus)
-            return None
-        if not is_valid_ether_addr(image[:6]):
-            log.warning("%r: Invalid MAC Address: %s", self.bus, image[:6].hex(":"))
-            return None
-        return image[:6]
-
     # --- open and stop ---
 
     def open(self, device: NetDevice) -> TxRing:
@@ -98,7 +79,7 @@ class E1000Adapter:
         self.mtu = device.mtu
         with ExitStack() as undo:
             self.hw.power_up_phy()
-            undo.callback(self.hw.power_down_phy)
+            undo.callback(self.hw.if_present, self.hw.power_down_phy)
             self.napi.request_irq()
             undo.callback(self.napi.free_irq)
             self.stack.softirq.add(self.napi)
@@ -116,19 +97,21 @@ class E1000Adapter:
         """ndo_stop: units off, interrupts off, polling off, card reset, rings freed: open, undone backwards.
 
         Raises TimeoutError, with the device still open, when a poll on another thread does not end: nothing may be freed under it.
-        After any other error it is closed all the same.
+        After any other error it is closed all the same; that its card is gone is none, and logged.
         """
         self._stop_polling()
         if self._reset_timer is not None:
             self._reset_timer.cancel()
-        self._undo.close()
+        with self._undo:
+            if not self.hw.present:
+                log.error("%s: the card is gone", device.name)
 
     def _up(self, device: NetDevice) -> None:
         """e1000_up: rings, filters, and only then the units (§14.4, §14.5). Unwinds itself on any error."""
         with ExitStack() as undo:
             undo.callback(self._close_rings)
             self.hw.reset()
-            undo.callback(self.hw.reset)
+            undo.callback(self.hw.if_present, self.hw.reset)
             self.rx_filter.forget()
             self.hw.set_link_up()
             self._setup_transmit(device)
@@ -151,11 +134,19 @@ class E1000Adapter:
         self._running.close()
 
     def reinit(self, device: NetDevice) -> None:
-        """e1000_reinit_locked: down and up again. rtnl. If up fails the device has no rings, and takes nothing until it is stopped."""
+        """e1000_reinit_locked: down and up again. rtnl. If up fails the device has no rings, and takes nothing until it is stopped.
+
+        What fails on the way down is logged: the reset on the way up undoes it. Raises TimeoutError as `stop` does.
+        """
         assert self.stack.rtnl.held
         device.txq.stop()
         try:
-            self._down()
+            try:
+                self._down()
+            except TimeoutError:
+                raise
+            except OSError as error:
+                log.warning("%s: going down for a reset: %s", device.name, error.strerror)
             self._up(device)
         finally:
             if self.tx is not None:
@@ -335,61 +326,3 @@ def _count_rx(rx: RxRing | None, stats: Stats64) -> None:
         stats.rx_bytes += rx.bytes
         stats.rx_errors += rx.errors
         stats.rx_dropped += rx.sink_failed + rx.abandoned
-
-
-def probe(
-    bus: Bus,
-    stack: Stack,
-    *,
-    name: str = "eth%d",
-    mtu: int = 1500,
-    bql: bool = True,
-    tx_descriptors: int = 256,
-    rx_descriptors: int = 256,
-    rs_every: int = 32,
-    weight: int = 64,
-    rx_usecs: int = 0,
-) -> NetDevice:
-    """Find the card on `bus` and make its net_device, not yet registered (e1000_probe).
-
-    A damaged EEPROM costs no more than its address: a random one is taken, and `addr_assign_type` says so. Raises OSError: ENODEV for
-    another card, EIO if there is no working card, EBUSY if a driver has it open, EINVAL for a ring size, an MTU or a moderation it does
-    not have. After an error the card is as it was, but reset.
-    """
-    if bus.irq.requested:
-        raise OSError(errno.EBUSY, f"{bus!r}: a driver has this card open")
-    adapter = E1000Adapter(
-        bus,
-        stack,
-        tx_descriptors=tx_descriptors,
-        rx_descriptors=rx_descriptors,
-        rs_every=rs_every,
-        weight=weight,
-        rx_usecs=rx_usecs,
-    )
-    with ExitStack() as undo:
-        adapter.pci_command = adapter.hw.enable()
-        undo.callback(adapter.hw.disable, adapter.pci_command)
-        adapter.hw.reset()
-        mac = adapter.read_mac()
-        address = random_ether_addr() if mac is None else mac
-        device = NetDevice(stack, adapter, dev_addr=address, name=name, mtu=mtu, min_mtu=MIN_MTU, max_mtu=MAX_MTU, bql=bql, priv=adapter)
-        if mac is None:
-            device.addr_assign_type = AddrAssign.RANDOM
-            log.warning("%r: using random address %s", bus, address.hex(":"))
-        device.ethtool_ops = adapter.ethtool
-        device.unicast_flt = True
-        device.carrier_off()
-        undo.pop_all()
-    return device
-
-
-def remove(device: NetDevice) -> None:
-    """Take a card from its driver (e1000_remove): unregistered, reset, off the bus' memory, freed."""
-    adapter = device.netdev_ops
-    assert isinstance(adapter, E1000Adapter)
-    device.unregister()
-    with ExitStack() as undo:
-        undo.callback(device.free)
-        undo.callback(adapter.hw.disable, adapter.pci_command)
-        adapter.hw.reset()

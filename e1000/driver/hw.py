@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import struct
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from e1000 import regs
@@ -15,6 +17,7 @@ DEVICE_IDS = {0x100E: "82540EM", 0x1015: "82540EM-LOM", 0x100F: "82545EM"}  # e1
 PCI_COMMAND, PCI_COMMAND_MEMORY, PCI_COMMAND_MASTER = 0x04, 2, 4
 
 CAUSES = 0xFFFFFFFF
+ALL_ONES = 0xFFFFFFFF  # what a bus reads where nobody answers
 RESET_TIMEOUT = 0.1  # seconds; the manual promises 1 µs (§13.4.1)
 READY_TIMEOUT = 0.01  # EEPROM word, PHY register: each takes 64 µs or less
 EEPROM_WORDS, EEPROM_SUM = 64, 0xBABA
@@ -28,6 +31,10 @@ class EepromError(OSError):
     """The EEPROM gives no answer, or a wrong one; the card itself is there."""
 
 
+class CardGone(OSError):
+    """ENODEV: the card reads all ones, as none of its registers can: it was pulled out, or its memory space is off."""
+
+
 class Link(NamedTuple):
     """What STATUS says: Mbit/s and duplex mean nothing while it is down."""
 
@@ -35,6 +42,9 @@ class Link(NamedTuple):
     speed: int
     full_duplex: bool
     paused: bool  # by the other end (TXOFF)
+
+
+NO_LINK = Link(False, 0, False, False)
 
 
 class Hw:
@@ -62,6 +72,8 @@ class Hw:
         if vendor != INTEL or device not in DEVICE_IDS:
             raise OSError(errno.ENODEV, f"{self.bus!r}: {vendor:04x}:{device:04x} is no card of this driver")
         command = self.bus.config_read(PCI_COMMAND, 2)
+        if command == 0xFFFF:
+            raise self._gone()
         self.bus.config_write(PCI_COMMAND, command | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2)
         return command
 
@@ -70,16 +82,41 @@ class Hw:
         if command is not None:
             self.bus.config_write(PCI_COMMAND, command, 2)
 
+    # --- presence ---
+
+    @property
+    def present(self) -> bool:
+        """Whether the card answers."""
+        return self.bus.read(regs.STATUS) != ALL_ONES
+
+    def read(self, register: int) -> int:
+        """A register that has bits which are always 0. Raises CardGone if it reads all ones."""
+        value = self.bus.read(register)
+        if value == ALL_ONES:
+            raise self._gone()
+        return value
+
+    def _gone(self) -> CardGone:
+        return CardGone(errno.ENODEV, f"{self.bus!r}: the card is gone: its registers read all ones")
+
+    def if_present(self, step: Callable[[], None]) -> None:
+        """Do a step of taking a card down, which one that is gone does not need."""
+        with suppress(CardGone):
+            step()
+
     # --- reset ---
 
     def reset(self) -> None:
-        """Global reset (CTRL.RST, §13.4.1), interrupts masked before and after. Raises OSError EIO if the card does not come back."""
+        """Global reset (CTRL.RST, §13.4.1), interrupts masked before and after.
+
+        Raises CardGone, or OSError EIO if the card does not come back.
+        """
         self.bus.write(regs.IMC, CAUSES)
         self.bus.write(regs.RCTL, 0)
         self.bus.write(regs.TCTL, regs.TCTL_PSP)
-        self.bus.write(regs.CTRL, self.bus.read(regs.CTRL) | regs.CTRL_RST)
+        self.bus.write(regs.CTRL, self.read(regs.CTRL) | regs.CTRL_RST)
         deadline = time.monotonic() + RESET_TIMEOUT
-        while self.bus.read(regs.CTRL) & regs.CTRL_RST:
+        while self.read(regs.CTRL) & regs.CTRL_RST:
             if time.monotonic() > deadline:
                 raise OSError(errno.EIO, f"{self.bus!r}: the card does not come out of reset")
         self.bus.write(regs.IMC, CAUSES)
@@ -88,7 +125,7 @@ class Hw:
     def _wait(self, register: int, done: int) -> int | None:
         deadline = time.monotonic() + READY_TIMEOUT
         while True:
-            value = self.bus.read(register)
+            value = self.read(register)
             if value & done:
                 return value
             if time.monotonic() > deadline:
@@ -142,7 +179,9 @@ class Hw:
         self.bus.write(regs.CTRL, self.bus.read(regs.CTRL) | regs.CTRL_SLU | regs.CTRL_ASDE)
 
     def link(self) -> Link:
-        """The link as the card has it now."""
+        """The link as the card has it now; none without a card."""
         status = self.bus.read(regs.STATUS)
+        if status == ALL_ONES:
+            return NO_LINK
         speed = (10, 100, 1000, 1000)[status >> regs.STATUS_SPEED_SHIFT & 3]
         return Link(bool(status & regs.STATUS_LU), speed, bool(status & regs.STATUS_FD), bool(status & regs.STATUS_TXOFF))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from e1000 import regs
 from e1000.bus.base import Bus
+from e1000.driver.hw import ALL_ONES
 from softnet.stats import Stats64
 
 # In the kernel's order of reading. A name without L or H is 64 bits wide: reading the high half clears both.
@@ -28,16 +29,23 @@ class HardwareStats:
         self.reads = 0  # how often
 
     def update(self) -> None:
-        """Add what the card counted since the last read of each register."""
+        """Add what the card counted since the last read of each register; nothing if it is gone, and all reads are ones."""
         self.reads += 1
-        for name in COUNTERS:
-            if name in WIDE:
-                value = self.bus.read(getattr(regs, f"{name}L"))
-                value |= self.bus.read(getattr(regs, f"{name}H")) << 32
-            else:
-                value = self.bus.read(getattr(regs, name))
-            self.last[name.lower()] = value
-            self.total[name.lower()] += value
+        read: dict[str, int] = {}
+        try:
+            for name in COUNTERS:
+                read[name.lower()] = self._read(name)
+            if read["mgtpdc"] == ALL_ONES == self.bus.read(regs.STATUS):  # the last of them: it may have gone in between
+                read.clear()
+        finally:
+            for counter, value in read.items():
+                self.last[counter] = value
+                self.total[counter] += value
+
+    def _read(self, name: str) -> int:
+        if name not in WIDE:
+            return self.bus.read(getattr(regs, name))
+        return self.bus.read(getattr(regs, f"{name}L")) | self.bus.read(getattr(regs, f"{name}H")) << 32
 
     @property
     def rx_errors(self) -> int:

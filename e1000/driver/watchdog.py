@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from e1000 import regs
-from e1000.driver.hw import Link
+from e1000.driver.hw import NO_LINK
 from fastring.clock import TimerHandle
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class WatchdogTask:
 
     def __init__(self, adapter: E1000Adapter) -> None:
         self.adapter = adapter
-        self.link = Link(False, 0, False, False)
+        self.link = NO_LINK
         self.tx_hangs = 0
         self._device: NetDevice | None = None
         self._timer: TimerHandle | None = None
@@ -47,7 +47,7 @@ class WatchdogTask:
         if self._device is not None:
             self._device.carrier_off()
         self._timer = self._device = None
-        self.link = Link(False, 0, False, False)
+        self.link = NO_LINK
 
     def soon(self) -> None:
         """The card's interrupt told of the link: look at it as soon as timers fire."""

@@ -4,7 +4,8 @@ import errno
 from contextlib import suppress
 
 import pytest
-from cards import RecordingSink, RecordingWire, packet
+from cards import packet
+from failing import SMALL, FailingMemory, FaultyBus, Host
 
 from e1000 import regs
 from e1000.bus import Bus, HostMemory, LocalBus
@@ -15,52 +16,6 @@ from fastring.clock import VirtualClock
 from fastring.wire import NullWire
 from softnet.ethernet import is_valid_ether_addr
 from softnet.stack import Stack
-
-SMALL = {"tx_descriptors": 80, "rx_descriptors": 80}
-
-
-class Host:
-    """One device of the driver on a bus of the given kind."""
-
-    def __init__(self, undo, *, bus=LocalBus, memory=None, **options):
-        self.memory = undo.enter_context(HostMemory(size=1 << 24) if memory is None else memory)
-        self.stack = Stack(clock=VirtualClock())
-        self.wire = RecordingWire()
-        self.card = E1000Device(wire=self.wire)
-        self.bus = bus(self.card, memory=self.memory)
-        self.device = probe(self.bus, self.stack, **SMALL | options)
-        self.device.sink = RecordingSink()
-        self.device.register()
-
-    def works(self):
-        """Whether it opens, passes a packet each way, and stops leaving nothing behind."""
-        before = self.memory.arena.allocated
-        sent, received = len(self.wire.sent), len(self.device.sink.packets)
-        self.device.open()
-        self.device.xmit(Burst.from_packets([packet(60)]))
-        self.wire.inject(Burst.from_packets([packet(61)]))
-        self.stack.run()
-        self.device.stop()
-        assert self.wire.sent[sent:] == [packet(60)]
-        assert self.device.sink.packets[received:] == [packet(61)]
-        assert self.memory.arena.allocated == before
-        return True
-
-    def is_down(self, allocated=0):
-        """Whether nothing of an open device is left."""
-        napi = self.device.netdev_ops.napi
-        assert not self.device.up
-        assert self.memory.arena.allocated == allocated
-        assert napi.disabled
-        assert napi.tx is napi.rx is self.device.netdev_ops.tx is self.device.netdev_ops.rx is None
-        self.bus.irq.request_irq(lambda: None)
-        self.bus.irq.free_irq()
-        self.stack.softirq.add_irq(self.bus.irq)
-        self.stack.softirq.remove_irq(self.bus.irq)
-        self.stack.softirq.add(napi)
-        self.stack.softirq.remove(napi)
-        return True
-
 
 # --- probe ---
 
@@ -283,19 +238,6 @@ def test_the_ring_and_its_buffers_can_be_closed_twice(undo):
 # --- half-open: memory ---
 
 
-class FailingMemory(HostMemory):
-    """Refuses the allocation number `fail_at`."""
-
-    fail_at = None
-    calls = 0
-
-    def alloc_coherent(self, size, *, align=4096):
-        self.calls += 1
-        if self.calls == self.fail_at:
-            raise OSError(errno.ENOMEM, "no memory, says the test")
-        return super().alloc_coherent(size, align=align)
-
-
 @pytest.mark.parametrize("fail_at", [1, 2, 3])
 def test_an_allocation_that_fails_leaves_nothing_behind(undo, fail_at):
     host = Host(undo, memory=FailingMemory(size=1 << 24))
@@ -330,30 +272,6 @@ def test_memory_that_is_too_small_by_any_number_of_pages_leaves_nothing_behind(u
 
 
 # --- half-open: a bus that fails ---
-
-
-class FaultyBus(LocalBus):
-    """Fails at access number `fail_at` of the control plane; with `dead`, at all that follow too."""
-
-    fail_at = None
-    dead = False
-    calls = 0
-
-    def _count(self):
-        self.calls += 1
-        if self.fail_at is not None and (self.calls == self.fail_at or (self.dead and self.calls > self.fail_at)):
-            raise OSError(errno.EIO, f"the bus failed at access {self.calls}")
-
-    def read(self, offset):
-        self._count()
-        return super().read(offset)
-
-    def write(self, offset, value):
-        self._count()
-        super().write(offset, value)
-
-    def arm(self, fail_at, *, dead=False):
-        self.calls, self.fail_at, self.dead = 0, fail_at, dead
 
 
 @pytest.mark.parametrize("dead", [False, True], ids=["one-access-fails", "bus-stays-dead"])

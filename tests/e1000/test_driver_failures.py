@@ -1,0 +1,189 @@
+"""Each allocation and each bus access failing in turn: nothing is leaked, and the device works again, or is gone."""
+
+import errno
+import logging
+
+import pytest
+from failing import SMALL, FailingMemory, FaultyBus, GlitchBus, Host, PulledBus
+
+from e1000.driver import probe, remove
+from softnet.stack import Stack
+
+BUSES = {"raises": (FaultyBus, False), "raises-from-then-on": (FaultyBus, True), "glitch": (GlitchBus, False), "pulled": (PulledBus, True)}
+EXPECTED = {errno.EIO, errno.ENODEV, errno.ENOMEM}
+
+
+def change_mtu(host):
+    host.device.mtu = 1400 if host.device.mtu == 1500 else 1500
+
+
+def set_ringparam(host):
+    host.device.ethtool_ops.set_ringparam(host.device, rx_pending=88, tx_pending=96)
+
+
+def reset(host):
+    host.device.netdev_ops.tx_timeout(host.device, 0)
+    host.stack.clock.advance(1)
+
+
+# What is done, and whether to an open device
+OPERATIONS = {
+    "open": (lambda host: host.device.open(), False),
+    "stop": (lambda host: host.device.stop(), True),
+    "change_mtu": (change_mtu, True),
+    "set_ringparam": (set_ringparam, True),
+    "reset": (reset, True),
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog):
+    """Every failure is logged, and each of them is meant."""
+    caplog.set_level(logging.CRITICAL)
+
+
+def attempt(call):
+    """Call it; the error it fails with, which is of one line and has its errno, or None."""
+    caught = None
+    try:
+        call()
+    except OSError as error:
+        caught = error
+    if caught is not None:
+        assert caught.errno in EXPECTED
+        assert "\n" not in caught.strerror
+        assert 10 < len(caught.strerror) < 250
+    return caught
+
+
+def prepare(host, opened):
+    if opened and not host.device.up:
+        host.device.open()
+
+
+def count(host, operation, opened):
+    """How many accesses, or allocations, the operation has when nothing fails."""
+    prepare(host, opened)
+    host.bus.arm(None)
+    operation(host)
+    accesses = host.bus.calls
+    host.device.stop()
+    return accesses
+
+
+def settle(host):
+    """The fault is over: what is still open can be stopped, nothing is left, and it works."""
+    host.bus.arm(None)
+    host.device.stop()
+    assert host.is_down()
+    assert host.works()
+
+
+@pytest.mark.parametrize("kind", BUSES)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_whichever_bus_access_fails_nothing_is_left_and_it_works_again(undo, name, kind):
+    bus, dead = BUSES[kind]
+    operation, opened = OPERATIONS[name]
+    host = Host(undo, bus=bus)
+    accesses = count(host, operation, opened)
+    assert accesses > 50
+    failed = 0
+    for k in range(1, accesses + 1):
+        prepare(host, opened)
+        host.bus.arm(k, dead=dead)
+        failed += attempt(lambda: operation(host)) is not None
+        settle(host)
+    assert failed if (name, kind) != ("stop", "pulled") else not failed
+
+
+@pytest.mark.parametrize("kind", BUSES)
+def test_whichever_bus_access_fails_probe_leaves_no_device_or_one_that_works(undo, kind):
+    bus, dead = BUSES[kind]
+    host = Host(undo, bus=bus)
+    remove(host.device)
+    host.bus.arm(None)
+    probe(host.bus, host.stack, **SMALL)
+    outcomes = set()
+    for k in range(1, host.bus.calls + 1):
+        host.bus.arm(k, dead=dead)
+        error = attempt(host.probe)
+        host.bus.arm(None)
+        outcomes.add(None if error is None else error.errno)
+        assert not host.bus.irq.requested
+        assert host.memory.arena.allocated == 0
+        assert list(host.stack.devices) == ([] if error else ["eth0"])
+        if error is None:
+            if k % 20 == 0:
+                assert host.works()
+            remove(host.device)
+            assert host.device.refs == 0
+    host.probe()
+    assert host.works()
+    assert outcomes - {None}
+
+
+@pytest.mark.parametrize("kind", BUSES)
+def test_whichever_bus_access_fails_remove_leaves_nothing(undo, kind):
+    bus, dead = BUSES[kind]
+    host = Host(undo, bus=bus)
+    host.device.open()
+    host.bus.arm(None)
+    remove(host.device)
+    for k in range(1, host.bus.calls + 1):
+        host.probe()
+        host.device.open()
+        host.bus.arm(k, dead=dead)
+        error = attempt(lambda: remove(host.device))
+        host.bus.arm(None)
+        assert not (kind == "pulled" and error), "a card that is pulled out is removed in silence"
+        assert host.is_down()
+        assert host.device.refs == 0
+        assert not host.stack.devices
+    host.probe()
+    assert host.works()
+
+
+@pytest.mark.parametrize("how", ["fail_at", "full_after"])
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name != "stop"])
+def test_whichever_allocation_fails_nothing_is_left_and_it_works_again(undo, name, how):
+    operation, opened = OPERATIONS[name]
+    host = Host(undo, bus=FaultyBus, memory=FailingMemory(size=1 << 24))
+    prepare(host, opened)
+    host.memory.arm()
+    operation(host)
+    host.device.stop()
+    needed = host.memory.calls
+    assert needed >= 3
+    for k in range(1, needed + 1):
+        prepare(host, opened)
+        host.memory.arm(**{how: k})
+        error = attempt(lambda: operation(host))
+        assert error is not None
+        assert error.errno == errno.ENOMEM
+        if name in ("change_mtu", "set_ringparam") and how == "fail_at":
+            assert host.passes()        # with what it had before
+        host.memory.arm()
+        settle(host)
+
+
+def test_a_card_pulled_out_while_it_runs_is_told_of_and_can_be_taken_down(undo, caplog):
+    caplog.set_level(logging.ERROR)
+    host = Host(undo, bus=PulledBus)
+    host.device.open()
+    before = host.device.stats64
+    host.bus.arm(1)
+    host.stack.clock.advance(2_000_000_000)
+    host.stack.run()
+    assert not host.device.carrier_ok
+    assert host.device.stats64 == before            # not four thousand million of each
+    host.device.stop()
+    assert "eth0: the card is gone" in caplog.text
+    with pytest.raises(OSError, match="the card is gone: its registers read all ones") as error:
+        host.device.open()
+    assert error.value.errno == errno.ENODEV
+    with pytest.raises(OSError, match="no card of this driver"):
+        probe(host.bus, Stack())
+    remove(host.device)
+    host.bus.arm(None)
+    host.probe()
+    assert host.works()
