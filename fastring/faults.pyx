@@ -26,13 +26,20 @@ FLAGS[:] = [FRAME_BAD_CRC, FRAME_ALIGNMENT, FRAME_SYMBOL, FRAME_RX_ERROR, FRAME_
             0, 0]
 
 
+cdef bint is_rate(rate):
+    try:
+        return 0 <= rate <= 1
+    except TypeError:
+        return False                # no number at all
+
+
 def parse_rates(names, rates):
     """The rates of all faults in `names`, of 2^32; raises TypeError for one that is not there, ValueError for what is no rate."""
     for name, rate in rates.items():
         if name not in names:
             raise TypeError(f"there is no fault {name!r}; there are {', '.join(names)}")
-        if not 0 <= rate <= 1:
-            raise ValueError(f"{name}: a rate is 0 to 1, not {rate}")
+        if not is_rate(rate):
+            raise ValueError(f"{name}: a rate is 0 to 1, not {rate!r}")
     return [int(rates.get(name, 0) * 2**32) for name in names]
 
 

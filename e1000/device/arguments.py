@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from e1000 import regs
@@ -25,6 +26,13 @@ def parse_mac(mac: str | Buffer) -> bytes:
     if len(raw) != 6 or raw[0] & 1 or not any(raw):
         raise ValueError(f"{mac!r} is no station address: six bytes, not all zero, not multicast")
     return raw
+
+
+def check_device_id(device_id: object, known: Collection[int]) -> None:
+    """A PCI device id that this card can have. Raises ValueError."""
+    if not isinstance(device_id, int) or device_id not in known:
+        shown = f"{device_id:#x}" if isinstance(device_id, int) else repr(device_id)
+        raise ValueError(f"no PCI device id of this card: {shown}; 0x100E is the 82540EM, 0x100F the 82545EM")
 
 
 def check_size(size: int, value: int) -> None:

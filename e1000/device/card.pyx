@@ -35,7 +35,7 @@ from fastring.memory cimport IovaMap
 
 from e1000 import regmap
 from e1000.device import eeprom_image
-from e1000.device.arguments import HOT, check_config, check_register, parse_mac
+from e1000.device.arguments import HOT, check_config, check_device_id, check_register, parse_mac
 from e1000.device.snapshot import REFUSED
 from e1000.dump import Dump
 from e1000.strict import Breaches
@@ -95,8 +95,8 @@ cdef class E1000Device:
 
     def __init__(self, *, mac=None, eeprom=None, Wire wire=None, Clock clock=None, device_id=None, strict=False,
                  Faults faults=None):
-        if device_id is not None and device_id not in REVISIONS:
-            raise ValueError(f"no PCI device id of this card: {device_id:#x}; 0x100E is the 82540EM, 0x100F the 82545EM")
+        if device_id is not None:
+            check_device_id(device_id, REVISIONS)
         image = eeprom_image.build(parse_mac(DEFAULT_MAC)) if eeprom is None else eeprom_image.load(eeprom)
         if mac is not None:
             image = eeprom_image.with_mac(image, parse_mac(mac))

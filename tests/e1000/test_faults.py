@@ -92,8 +92,9 @@ def test_what_a_card_refused_comes_again_with_the_same_fault(undo):
 def test_what_is_no_fault_or_no_rate_is_refused():
     with pytest.raises(TypeError, match="no fault 'gremlins'; there are bad_crc"):
         FaultyWire(RecordingWire(), gremlins=1)
-    with pytest.raises(ValueError, match="0 to 1, not 2"):
-        FaultyWire(RecordingWire(), runt=2)
+    for rate in (2, "x", None):
+        with pytest.raises(ValueError, match=f"runt: a rate is 0 to 1, not {rate!r}"):
+            FaultyWire(RecordingWire(), runt=rate)
     wire = RecordingWire()
     FaultyWire(wire)
     with pytest.raises(OSError, match="attached already"):

@@ -165,6 +165,9 @@ def test_an_82545em_is_found_under_its_own_id():
     assert E1000Device(device_id=0x100F).config_read(0) == 0x100F8086
     with pytest.raises(ValueError, match="0x10d3; 0x100E is the 82540EM"):
         E1000Device(device_id=0x10D3)
+    for other in ("a", [], 1.5):
+        with pytest.raises(ValueError, match="no PCI device id of this card: "):
+            E1000Device(device_id=other)
 
 
 # --- status ---
