@@ -30,6 +30,14 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but what a command does not take is told by that command."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.prog = parsed.prog
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed
+
     def error(self, message: str) -> NoReturn:
         self.exit(BAD, f"{self.prog}: {printable(message)}; see `{self.prog} --help`\n")
 

@@ -354,9 +354,11 @@ class NetDevice(DeviceConfig, DeviceRefs):
         return stats
 
     def _check_context(self, what: str) -> None:
-        """ndo_open and ndo_stop sleep: not from a sink, a poll or a handler, whose softirq they would wait for."""
+        """ndo_open and ndo_stop sleep: not from a sink, a poll, a handler or a tap, for whose return they would wait."""
         if self.stack.softirq.in_softirq:
             raise OSError(errno.EDEADLK, f"{self.name} cannot be {what} from inside the softirq: do it after Stack.run or xmit returns")
+        if any(queue.runs_here for queue in self.tx):
+            raise OSError(errno.EDEADLK, f"{self.name} cannot be {what} from inside its own transmission: do it after that returns")
 
     def __enter__(self) -> NetDevice:
         known = self.registered

@@ -73,6 +73,9 @@ class OptionalOps(NetDeviceOps, Protocol):
     def validate_addr(self, device: NetDevice) -> None:
         """ndo_validate_addr: raises OSError EADDRNOTAVAIL if `dev_addr` will not do. rtnl."""
 
+    def change_carrier(self, device: NetDevice, carrier: bool) -> None:
+        """ndo_change_carrier: as a user says, where no hardware does (`ip link set ... carrier on`). rtnl. Raises OSError."""
+
     def change_mtu(self, device: NetDevice, mtu: int) -> None:
         """ndo_change_mtu: get ready for it; the caller then sets `mtu`. rtnl. Raises OSError."""
 

@@ -84,5 +84,10 @@ class NetdevQueue:
         """Whether this thread transmits on it: xmit_lock_owner is this CPU."""
         return self._owner == threading.get_ident()
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether this thread runs its qdisc: the caller is a tap, or the driver's start_xmit."""
+        return self.qdisc.runner == threading.get_ident()
+
     def __repr__(self) -> str:
         return f"<NetdevQueue {self.device.name} tx-{self.index}: {self.txq!r}, {self.qdisc!r}>"

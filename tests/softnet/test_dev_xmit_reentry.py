@@ -88,16 +88,26 @@ def test_a_destructor_may_send(device, stack):
     assert device.tx[0].qdisc.qlen == 3
 
 
-def test_a_device_cannot_be_taken_down_from_inside_its_transmission(device, stack):
+def test_a_device_cannot_be_taken_down_from_inside_its_transmission(device, driver, stack):
+    events = []
+    stack.notifiers.append(lambda event, device: events.append(event))
+
     def tap(skb, device):
         skb.consume()
-        with pytest.raises(OSError, match="inside its own transmission") as caught:
-            device.tx[0].deactivate()
-        assert caught.value.errno == errno.EDEADLK
+        for take_down in (device.tx[0].deactivate, device.stop):
+            with pytest.raises(OSError, match="inside its own transmission") as caught:
+                take_down()
+            assert caught.value.errno == errno.EDEADLK
 
     device.taps.append(tap)
     send(device, bytes(60))
     assert device.taps
+    assert device.up
+    assert device.running
+    assert not device.txq.down
+    assert not events
+    driver.complete()
+    assert driver.sent == [bytes(60)]
 
 
 # --- threads ---

@@ -98,6 +98,7 @@ def test_a_reader_that_goes_is_no_error(fastring, data, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["more", "--nope"], "unrecognized arguments: more --nope; see `fastring trace --help`"),
         (["--only", "mmoi"], "there are no events 'mmoi': they are mmio, io, config, desc, dma, irq, frame, timer"),
         (["--only", ","], "no category is named: they are mmio, io, config, desc, dma, irq, frame, timer"),
         (["--register", ""], "no register is named"),
