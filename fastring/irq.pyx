@@ -44,6 +44,7 @@ cdef class IrqLine:
         self.context = context
         self.ran_in_vain = 0
         self.nobody_cared = False
+        self.error = None               # of the handler before
         self.handler = handler
 
     cdef void shut_off(self) noexcept nogil:

@@ -5,6 +5,8 @@ A bus in Cython overrides read32 and write32; a bus in Python overrides `read` a
 
 import errno
 
+cdef uint32_t ALL_ONES = 0xFFFFFFFFu
+
 
 cdef class HostMemory:
     """The memory of one host: an Arena for what drivers allocate, and the bus addresses at which its devices reach it.
@@ -59,12 +61,20 @@ cdef class Bus:
         self.irq = IrqLine()
 
     cdef uint32_t read32(self, uint32_t offset) noexcept nogil:
+        """A read that fails gives all ones, as from a card that was pulled out; the error is for whoever runs the softirq."""
         with gil:
-            return self.read(offset)
+            try:
+                return self.read(offset)
+            except BaseException as error:
+                self.irq.error = error
+        return ALL_ONES
 
     cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil:
         with gil:
-            self.write(offset, value)
+            try:
+                self.write(offset, value)
+            except BaseException as error:
+                self.irq.error = error
 
     def read(self, offset, size=4):
         """Read the register at a BAR0 offset, or 1 or 2 bytes of it."""
@@ -89,6 +99,12 @@ cdef class Bus:
     def config_write(self, offset, value, size=4):
         """Write 1, 2 or 4 bytes of PCI configuration space (§4.1)."""
         raise NotImplementedError(f"{type(self).__name__} has no configuration space")
+
+    def dma_set_mask(self, int bits):
+        """dma_set_mask_and_coherent: the card drives so many address bits. Raises OSError EIO if some of its memory lies beyond them."""
+        end = self.memory.iova + self.memory.arena.size
+        if end > <object>1 << bits:
+            raise OSError(errno.EIO, f"{self!r}: its memory ends at {end:#x}, which {bits} address bits do not reach")
 
     def close(self):
         """Take the card off the bus; again is harmless."""

@@ -28,7 +28,6 @@ BAR0_SIZE, IO_BAR_SIZE = 1 << 17, 8
 LOOK = 200_000                      # ns
 PCI_COMMAND, PCI_BAR0, PCI_BAR1 = 0x04, 0x10, 0x14
 IO_MEMORY_MASTER = 0x7
-cdef uint32_t ALL_ONES = 0xFFFFFFFFu
 
 
 cdef class QtestLine(IrqLine):
@@ -67,21 +66,6 @@ cdef class QtestBus(Bus):
             line.raise_irq()
         qemu.irq = line
         qemu.bus = self
-
-    cdef uint32_t read32(self, uint32_t offset) noexcept nogil:
-        with gil:
-            try:
-                return self.read(offset)
-            except BaseException as error:      # the data path cannot raise: kept for whoever runs the loop
-                self.irq.error = error
-        return ALL_ONES
-
-    cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil:
-        with gil:
-            try:
-                self.write(offset, value)
-            except BaseException as error:
-                self.irq.error = error
 
     cdef void _look(self) noexcept:
         """Let time pass, and frames on the wire. Softirq thread; not from inside itself, by way of a wire or a sink."""

@@ -5,7 +5,7 @@ import errno
 from cards import RecordingSink, RecordingWire, packet
 
 from e1000 import regs
-from e1000.bus import HostMemory, LocalBus
+from e1000.bus import Bus, HostMemory, LocalBus
 from e1000.device import E1000Device
 from e1000.driver import probe
 from fastring.burst import Burst
@@ -53,6 +53,8 @@ class Host:
         self.device.xmit(Burst.from_packets([packet(60)]))
         arriving = packet(61, to=self.device.dev_addr)
         self.wire.inject(Burst.from_packets([arriving]))
+        if isinstance(self.bus, PythonBus):
+            self.bus.follow_line()
         self.stack.run()
         assert self.wire.sent[sent:] == [packet(60)]
         assert self.device.sink.packets[received:] == [arriving]
@@ -146,6 +148,45 @@ class FaultyBus(LocalBus):
     def arm(self, fail_at, *, dead=False):
         """The faults begin, or with None are over."""
         self.calls, self.fail_at, self.dead = 0, fail_at, dead
+
+
+class PythonBus(Bus):
+    """A bus written in Python, which the data path uses too; from access `fail_at` on each raises OSError."""
+
+    fail_at = None
+    calls = 0
+
+    def __init__(self, card, *, memory):
+        super().__init__(memory=memory)
+        self.inner = LocalBus(card, memory=memory)
+
+    def arm(self, fail_at):
+        self.calls, self.fail_at = 0, fail_at
+
+    def access(self, call, *arguments):
+        self.calls += 1
+        if self.fail_at is not None and self.calls >= self.fail_at:
+            raise OSError(errno.EIO, f"the bus failed at access {self.calls}")
+        try:
+            return call(*arguments)
+        finally:
+            self.follow_line()
+
+    def follow_line(self):
+        """The line is the other bus's."""
+        (self.irq.raise_irq if self.inner.irq.asserted else self.irq.lower_irq)()
+
+    def read(self, offset, size=4):
+        return self.access(self.inner.read, offset, size)
+
+    def write(self, offset, value, size=4):
+        self.access(self.inner.write, offset, value, size)
+
+    def config_read(self, offset, size=4):
+        return self.access(self.inner.config_read, offset, size)
+
+    def config_write(self, offset, value, size=4):
+        self.access(self.inner.config_write, offset, value, size)
 
 
 class GlitchBus(FaultyBus):

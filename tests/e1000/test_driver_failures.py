@@ -4,7 +4,7 @@ import errno
 import logging
 
 import pytest
-from failing import SMALL, FailingMemory, FaultyBus, GlitchBus, Host, PulledBus
+from failing import SMALL, FailingMemory, FaultyBus, GlitchBus, Host, PulledBus, PythonBus
 
 from e1000.driver import probe, remove
 from softnet.stack import Stack
@@ -164,6 +164,28 @@ def test_whichever_allocation_fails_nothing_is_left_and_it_works_again(undo, nam
             assert host.passes()        # with what it had before
         host.memory.arm()
         settle(host)
+
+
+def test_a_bus_in_python_that_fails_under_the_data_path_is_told_of_by_who_runs_it(undo):
+    host = Host(undo, bus=PythonBus)
+    host.device.open()
+    host.bus.arm(None)
+    assert host.passes()
+    accesses = host.bus.calls
+    assert accesses >= 5
+    for k in range(1, accesses + 1):
+        host.bus.arm(k)
+        error = attempt(host.passes)
+        assert error is not None
+        assert "the bus failed at access" in error.strerror
+        host.bus.arm(None)
+        while attempt(host.stack.run):
+            pass
+        host.device.stop()
+        assert host.is_down()
+        host.device.open()
+        assert host.passes()
+    host.device.stop()
 
 
 def test_a_card_pulled_out_while_it_runs_is_told_of_and_can_be_taken_down(undo, caplog):
