@@ -1,6 +1,7 @@
 """What holds for every test: in CI nothing is skipped, and what is tested is what was installed."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,11 @@ def pytest_report_header():
     import fastring
 
     return f"fastring: {Path(fastring.__file__).parent}"
+
+
+def pytest_configure():
+    """A shell's background jobs ignore Ctrl-C, and so would every command that a test starts and interrupts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionstart():

@@ -63,6 +63,8 @@ def on_terminal(*arguments, interrupt=None):
         if interrupt is not None and interrupt in shown:
             os.write(terminal, b"\x03")
             interrupt = None
+    else:
+        os.kill(child, signal.SIGKILL)
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
 
