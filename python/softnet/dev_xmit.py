@@ -168,7 +168,7 @@ def dev_hard_start_xmit(skbs: list[SkBuff], device: NetDevice, queue: NetdevQueu
                 skbs.insert(0, skb)
                 queue.txq.count_requeue()
                 return
-        else:
+        elif not int(device.features) & LLTX:  # those count for themselves (txq_trans_update)
             queue.txq.trans_update(device.stack.clock.monotonic_ns())
         if skbs and queue.driver_stopped:
             return

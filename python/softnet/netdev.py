@@ -118,6 +118,11 @@ class NetDevice(DeviceConfig, DeviceRefs):
         return self._xmit is not None
 
     @property
+    def takes_packets(self) -> bool:
+        """Whether its driver has a start_xmit."""
+        return self._start_xmit is not None
+
+    @property
     def num_tx_queues(self) -> int:
         return len(self.tx)
 

@@ -2,6 +2,7 @@
 
 import errno
 
+import pytest
 from drivers import make_device
 from sending import held_back, packets, send
 
@@ -30,6 +31,7 @@ def test_what_finds_the_ring_full_waits_in_the_queue_and_leaves_in_order(device,
     assert device.txq.stops == device.txq.wakes > 0
 
 
+@pytest.mark.breaks_rules(1)
 def test_a_packet_answered_with_busy_is_requeued_at_the_head_and_counted(device, driver, stack):
     driver.start_xmit, real = lambda skb, device: NETDEV_TX_BUSY, driver.start_xmit
     device.netdev_ops = driver
@@ -182,6 +184,7 @@ def test_accepting_a_packet_moves_trans_start(device, stack):
 # --- down, up, longer, shorter ---
 
 
+@pytest.mark.breaks_rules(19)
 def test_a_queue_keeps_its_counters_over_a_carrier_loss_and_takes_nothing_meanwhile(device, driver, stack):
     send(device, *packets(12))
     qdisc = device.tx[0].qdisc

@@ -31,6 +31,7 @@ class Moody(RingDriver):
         return super().start_xmit(skb, device)
 
 
+@pytest.mark.breaks_rules(1)
 def test_busy_in_the_middle_of_a_list_keeps_it_and_all_behind_it_in_order(stack):
     OK, BUSY = NETDEV_TX_OK, NETDEV_TX_BUSY
     contents = packets(6)
@@ -47,6 +48,7 @@ def test_busy_in_the_middle_of_a_list_keeps_it_and_all_behind_it_in_order(stack)
     assert device.txq.requeues == 2
 
 
+@pytest.mark.breaks_rules(1)
 def test_a_run_ends_before_a_driver_that_is_always_busy(stack):
     driver = Moody(*[NETDEV_TX_BUSY] * 10)
     device = make_device(stack, driver)
@@ -81,6 +83,7 @@ def segments_to_be(size, payload):
     return skb
 
 
+@pytest.mark.breaks_rules(1)
 def test_segments_of_one_packet_that_were_refused_are_not_overtaken(stack):
     OK, BUSY = NETDEV_TX_OK, NETDEV_TX_BUSY
     driver = Moody(OK, BUSY, OK, BUSY)
@@ -101,6 +104,7 @@ def test_segments_of_one_packet_that_were_refused_are_not_overtaken(stack):
     assert b"".join(bytes(Ether(packet)[TCP].payload) for packet in driver.sent[:-1]).startswith(b"0000000.0000001.")
 
 
+@pytest.mark.breaks_rules(1)
 def test_requeued_segments_are_not_made_ready_twice(stack):
     driver = Moody(NETDEV_TX_BUSY)
     checked = []

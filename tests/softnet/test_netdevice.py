@@ -84,6 +84,7 @@ def test_registering_twice_is_refused(device):
 
 
 @pytest.mark.parametrize("address", [b"", MAC[:5], bytes(6), b"\xff" * 6, b"\x01" + MAC[1:]])
+@pytest.mark.breaks_rules(9)
 def test_a_device_without_a_valid_address_is_not_registered(address, device, stack):
     device.dev_addr = address
     with raises(errno.EADDRNOTAVAIL):

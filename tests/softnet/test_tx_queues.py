@@ -35,6 +35,8 @@ class MultiDriver:
         for ring in self.rings:
             while ring.ring:
                 ring.ring.popleft().kfree(DropReason.TX_ABORTED)
+        for queue in device.tx:
+            queue.txq.tx_reset()
 
     def start_xmit(self, skb, device):
         return self.rings[skb.queue_mapping].start_xmit(skb, device)

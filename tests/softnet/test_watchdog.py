@@ -104,6 +104,7 @@ def test_the_driver_is_asked_with_every_queue_frozen_and_its_own_stopped(stack, 
     assert [queue.txq.state for queue in device.tx] == [0, 0]
 
 
+@pytest.mark.breaks_rules(19)
 def test_a_driver_that_fails_in_tx_timeout_leaves_no_queue_frozen_and_is_asked_again(stack):
     class Failing(HangingDriver):
         def tx_timeout(self, device, queue):
@@ -139,6 +140,7 @@ def test_each_queue_has_its_own_time(stack, driver):
     assert {queue for queue, _ in driver.timeouts} == {1}
 
 
+@pytest.mark.breaks_rules(6)
 def test_a_queue_that_is_awake_may_be_idle_for_ever(stack, driver):
     device = opened(stack, driver)
     fill(device, 2)
@@ -195,6 +197,7 @@ def test_it_does_not_fire_after_the_end(stack, driver, end):
 
 
 @pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.breaks_rules(19)
 def test_it_does_not_fire_without_a_carrier_and_gives_the_whole_time_when_it_is_back(stack, driver, runs):
     device = opened(stack, driver)
     fill(device)
@@ -213,6 +216,7 @@ def test_it_does_not_fire_without_a_carrier_and_gives_the_whole_time_when_it_is_
     assert len(driver.timeouts) == 1
 
 
+@pytest.mark.breaks_rules(19)
 def test_a_flap_too_short_for_linkwatch_does_not_leave_it_resting(stack, driver):
     device = opened(stack, driver)
     device.watchdog.timeo = SECOND // 4
@@ -228,6 +232,7 @@ def test_a_flap_too_short_for_linkwatch_does_not_leave_it_resting(stack, driver)
     assert device.watchdog.armed
 
 
+@pytest.mark.breaks_rules(19)
 def test_a_driver_may_take_its_device_down_and_up_in_it(stack, driver):
     def tx_timeout(device, queue):
         driver.timeouts.append(queue)

@@ -3,6 +3,7 @@
 with checks.enable(stack) as checker: run the driver, then read `checker.findings` or print `checker.summary()`.
 """
 
+from softnet.checks import address, bql, mtu, skb, trans, tx, watchdog
 from softnet.checks.calls import Call, QueueEvent, current_call, unchecked
 from softnet.checks.checker import KEEP, Checker, Finding, Mode, RuleBroken
 from softnet.checks.everywhere import enable_everywhere
@@ -15,6 +16,8 @@ __all__ = [
     "KEEP", "RULES", "Call", "Checker", "Finding", "Mode", "QueueEvent", "Rule", "RuleBroken", "RuleGroup", "current_call", "enable",
     "enable_everywhere", "probe", "tell", "unchecked",
 ]
+
+_GROUPS = (address, bql, mtu, skb, trans, tx, watchdog)  # imported: each registers its rules
 
 
 def enable(stack: Stack, *, mode: Mode = "collect", keep: int = KEEP) -> Checker:

@@ -75,7 +75,7 @@ class CheckedOps:
         if name not in OPERATIONS or not callable(value):
             return value
         get = object.__getattribute__
-        return partial(_call, get(self, "_checker"), get(self, "_device"), name, value)
+        return partial(observe, get(self, "_checker"), get(self, "_device"), name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(object.__getattribute__(self, "_ops"), name, value)
@@ -98,7 +98,8 @@ def unchecked(ops: Any) -> Any:
     return object.__getattribute__(ops, "_ops") if type(ops) is CheckedOps else ops
 
 
-def _call(checker: Checker, device: NetDevice, name: str, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def observe(checker: Checker, device: NetDevice, name: str, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call an operation of a driver, and tell when it begins and ends."""
     inside = _calls.inside
     if not checker.active or (inside and inside[-1].name == name and inside[-1].device is device):  # a driver around a driver
         return operation(*args, **kwargs)

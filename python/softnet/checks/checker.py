@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from softnet.checks import probes
 from softnet.checks.group import RuleGroup
@@ -18,6 +18,7 @@ from softnet.stack import Stack
 
 KEEP = 20  # findings of each rule that are kept; the others are counted
 
+G = TypeVar("G", bound=RuleGroup)
 Mode = Literal["collect", "raise"]
 
 
@@ -85,6 +86,10 @@ class Checker:
         """Call a hook of every rule group that has it."""
         for call in self._hooks[hook]:
             call(*args)
+
+    def group(self, kind: type[G]) -> G:
+        """Its rule group of this class."""
+        return next(group for group in self.groups if isinstance(group, kind))
 
     # --- what it found ---
 

@@ -69,6 +69,12 @@ class RuleGroup:
     def skb_received(self, skb: SkBuff) -> None:
         """netif_receive_skb of a packet that a driver (or GRO) passes up; `skb.dev` is set."""
 
+    def burst_sent(self, device: NetDevice, began: int, packets: int) -> None:
+        """NetDevice.xmit, begun at this time (ns), gave so many packets to a driver that takes bursts."""
+
+    def slept(self, what: str) -> None:
+        """This thread does something that may sleep, inside of an operation: `what` says it."""
+
     def carrier_changed(self, device: NetDevice, on: bool) -> None:
         """netif_carrier_on or off changed something."""
 

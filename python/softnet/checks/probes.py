@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from softnet.checks.calls import CheckedOps, CheckedTxQueue, unchecked
+from softnet.checks.calls import CheckedOps, CheckedTxQueue, observe, unchecked
 from softnet.netdev import NetDevice
 from softnet.netdev_link import LinkState
 from softnet.netdev_queue import NetdevQueue
@@ -128,6 +128,13 @@ def _unregister(original: Wrapper, device: NetDevice) -> None:
 def _free(original: Wrapper, device: NetDevice) -> None:
     original(device)
     tell(device.stack, "freed", device)
+
+
+@probe(NetDevice, "start_xmit")
+def _start_xmit(original: Wrapper, device: NetDevice, skb: SkBuff, by: NetDevice) -> Any:
+    if device.takes_packets or device.stack.checker is None:
+        return original(device, skb, by)
+    return observe(device.stack.checker, device, "start_xmit", functools.partial(original, device), skb, by)  # of a driver of bursts
 
 
 @probe(LinkState, "_switch")
