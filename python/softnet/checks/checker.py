@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeVar
+from weakref import WeakSet
 
 from softnet.checks import probes
 from softnet.checks.group import RuleGroup
@@ -61,7 +62,7 @@ class Checker:
         self.findings: list[Finding] = []
         self.counts: Counter[int] = Counter()  # by rule number
         self.active = True
-        self.stacks: list[Stack] = []
+        self.stacks: WeakSet[Stack] = WeakSet()
         self._lock = threading.RLock()
         self.groups = [group(self) for group in RuleGroup.all]
         self._hooks: dict[str, list[Callable[..., None]]] = {}
@@ -77,9 +78,9 @@ class Checker:
         if stack.devices:
             raise OSError(errno.EBUSY, f"{stack!r}: checks are enabled before a stack has devices")
         if stack.checker is not None:
-            stack.checker.stacks.remove(stack)
+            stack.checker.stacks.discard(stack)
         stack.checker = self
-        self.stacks.append(stack)
+        self.stacks.add(stack)
         self.tell("stack_watched", stack)
 
     def tell(self, hook: str, *args: Any) -> None:
@@ -98,10 +99,12 @@ class Checker:
         name = device if isinstance(device, str) else device.name
         with self._lock:
             self.counts[number] += 1
-            if self.counts[number] > self.keep and self.mode == "collect":
+            kept = self.counts[number] <= self.keep
+            if not kept and self.mode == "collect":
                 return
             finding = Finding(RULES[number], name, operation, detail, driver_line() if where is None else where)
-            self.findings.append(finding)
+            if kept:
+                self.findings.append(finding)
         if self.mode == "raise":
             raise RuleBroken(finding)
 

@@ -27,6 +27,7 @@ class _Taken:
     length: int
     since: int  # ns, on the stack's clock
     where: str
+    told: bool = False  # that it is not freed
 
 
 class _Shared:
@@ -63,16 +64,22 @@ class _Shared:
 
 
 class SkbRules(RuleGroup):
-    """What a driver does with the packets it is given, one by one."""
+    """What a driver does with the packets it is given, one by one. `finite`: the time, in ns, in which it frees them when none follows."""
 
     def __init__(self, checker: Checker) -> None:
         super().__init__(checker)
+        self.finite = FINITE
         self._taken: WeakKeyDictionary[NetDevice, dict[int, _Taken]] = WeakKeyDictionary()
         self._last: WeakKeyDictionary[NetDevice, int] = WeakKeyDictionary()  # when it was last given a packet, or time to recover
 
     def taken(self, device: NetDevice) -> int:
         """How many packets the driver has that are not freed."""
         return len(self._taken.get(device, ()))
+
+    def idle(self, device: NetDevice) -> int:
+        """For how long (ns) it has been given no packet, and had the time to recover from whatever it was."""
+        now = device.stack.clock.monotonic_ns()
+        return now - self._last.get(device, now)
 
     def op_begins(self, call: Call) -> None:
         if call.name != "start_xmit":
@@ -147,15 +154,16 @@ class SkbRules(RuleGroup):
             # A stopped queue is the watchdog's, and without a carrier nothing can leave.
             if device.stack is not stack or not taken or not device.running or not device.carrier_ok:
                 continue
-            if now - self._last.get(device, now) <= FINITE or _watched(device):
+            if self.idle(device) <= self.finite or _watched(device):
                 continue
-            late = [each for each in list(taken.values()) if now - each.since > FINITE]
+            late = [each for each in list(taken.values()) if now - each.since > self.finite and not each.told]
             if late:
                 detail = (
                     f"{len(late)} taken and not freed, the first of {late[0].length} bytes {(now - late[0].since) / 1e9:.1f} s ago, "
                     "while no other followed"
                 )
-                taken.clear()  # said once
+                for each in late:
+                    each.told = True
                 self.checker.report(6, device, "ndo_start_xmit", detail, late[0].where)
 
 

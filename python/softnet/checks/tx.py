@@ -68,9 +68,12 @@ class TxRules(RuleGroup):
         call.notes["stops"] = queue.txq.stops
 
     def op_ends(self, call: Call) -> None:
+        if call.name == "stop":
+            for queue in call.device.tx:
+                self.queue(queue).ask = None  # its ring is gone
         if call.name != "start_xmit" or call.error is not None:
             return
-        queue = call.device.tx[call.notes.get("queue", call.args[0].queue_mapping)]
+        queue = call.device.tx[call.args[0].queue_mapping]
         known = self.queue(queue)
         if call.result == NETDEV_TX_BUSY:
             if call.notes["awake"] and not known.blamed:
@@ -121,8 +124,8 @@ class TxRules(RuleGroup):
         if event.action == "maybe_stop":
             known.ask = event.args[0]
             self._maybe_stop_begins(event, known)
-        elif event.action == "completed_wake":
-            known.reclaimed = None
+        known.reclaimed = None
+        if event.action == "completed_wake":
             free = known.free()
             if free is not None and event.args[0]:
                 known.reclaimed = free, event.where

@@ -4,7 +4,7 @@ import time
 
 from model_driver import MAC, SECOND, ModelDriver
 
-from softnet import NETDEV_TX_BUSY, NETDEV_TX_OK, DropReason, Feature
+from softnet import NETDEV_TX_BUSY, NETDEV_TX_OK, DropReason, Feature, SkBuff
 
 
 class RefusesForNothing(ModelDriver):
@@ -236,6 +236,16 @@ class ReceivesAnything(ModelDriver):
         return 1 << 14
 
 
+class DropsWhatFits(ModelDriver):
+    """Rule 13: the tag is not thought of when it looks whether a packet is too long."""
+
+    def receive(self, frame):
+        if len(frame) > self.device.mtu + 14:
+            SkBuff.from_bytes(frame, dev=self.device).kfree(DropReason.PKT_TOO_BIG)
+        else:
+            super().receive(frame)
+
+
 class RefusesTags(ModelDriver):
     """Rule 13: buffers for the MTU and its header alone."""
 
@@ -248,6 +258,13 @@ class CompletesPadding(ModelDriver):
 
     def completed(self, packets, length):
         super().completed(packets, length + 4 * packets)
+
+
+class CompletesPayload(ModelDriver):
+    """Rule 16: what it counts as completed has no Ethernet header, and is short of it for good."""
+
+    def completed(self, packets, length):
+        super().completed(packets, length - 14 * packets)
 
 
 class DoesNotResetBql(ModelDriver):

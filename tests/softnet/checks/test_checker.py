@@ -1,5 +1,8 @@
 """The framework of softnet.checks: what a Checker sees, keeps and says, and that nothing is left of it after."""
 
+import gc
+import weakref
+
 import pytest
 
 from fastring.clock import VirtualClock
@@ -103,8 +106,9 @@ def test_a_group_hears_of_operations_queues_packets_and_carrier(stack, seen):
 def test_nothing_is_left_when_the_checker_is_closed(rules_kept):
     rules_kept.close()
     before = dict(vars(NetDevice)), dict(vars(SkBuff)), dict(vars(Stack))
-    with checks.enable(Stack()) as checker:
-        (stack,) = checker.stacks
+    stack = Stack()
+    with checks.enable(stack) as checker:
+        assert list(checker.stacks) == [stack]
         assert vars(NetDevice)["register"] is not before[0]["register"]
         assert type(NetDevice(stack, Driver()).txq) is CheckedTxQueue
     assert stack.checker is None
@@ -135,6 +139,22 @@ def test_in_mode_raise_the_first_finding_is_an_exception(stack):
     with checks.enable(stack, mode="raise") as checker, breaks as raised:
         checker.report(16, "eth0", "netdev_tx_completed_queue", "too many")
     assert raised.value.finding == checker.findings[0]
+
+
+def test_a_checker_keeps_no_stack_alive(rules_kept):
+    def run():
+        with Stack(clock=VirtualClock()) as stack:
+            assert stack.checker is rules_kept
+            device = NetDevice(stack, Driver(), dev_addr=MAC)
+            device.register()
+            device.open()
+            dev_queue_xmit(packet(device))
+            return weakref.ref(device)
+
+    device = run()
+    gc.collect()
+    assert device() is None
+    assert not rules_kept.stacks
 
 
 def test_a_stack_with_devices_is_refused(stack):

@@ -68,6 +68,8 @@ def hang(stack, driver):
     """The card stops working, and goes on after a reset."""
     device = probe(stack, driver)
     device.open()
+    send(device, 5)
+    pass_time(stack, 10 * MILLISECOND)
     driver.hung = True
     send(device, 100)
     with contextlib.suppress(RuntimeError):
@@ -119,8 +121,10 @@ CASES = [
     (9, broken.MulticastAddress, registering, "its address 01:54:00:00:00:01 is a group's"),
     (9, broken.NoAddress, registering, "its address 00:00:00:00:00:00 is all zero"),
     (13, broken.ReceivesAnything, reception, "a packet of 1519 bytes was passed up; MTU 1500 and headers are 1518"),
+    (13, broken.DropsWhatFits, reception, "a packet of 1518 bytes was dropped as too long; MTU 1500 and headers are 1518"),
     (13, broken.RefusesTags, reception, "a packet of 1518 bytes with its tag did not arrive; MTU 1500 and headers are 1518"),
     (16, broken.CompletesPadding, traffic, "bytes more than were in flight in tx-0 were completed"),
+    (16, broken.CompletesPayload, traffic, "every packet of tx-0 is freed, and "),
     (16, broken.DoesNotResetBql, traffic, "tx-0 has 300 bytes in flight after it"),
     (19, broken.CarrierOnInProbe, registering, "the carrier came on while the device is down"),
     (19, broken.LeavesCarrierOn, traffic, "the carrier is still on after it"),
