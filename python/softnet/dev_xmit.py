@@ -154,6 +154,7 @@ def dev_hard_start_xmit(skbs: list[SkBuff], device: NetDevice, queue: NetdevQueu
     `skb.xmit_more` says that the next call follows at once, unless the driver stops the queue in this one: so it rings its doorbell
     if xmit_more is false, or the queue is stopped by then, or it answers BUSY with packets not yet told of.
     """
+    counts_itself = int(device.features) & LLTX  # txq_trans_update leaves trans_start to those
     while skbs:
         skb = skbs.pop(0)
         skb.xmit_more = bool(skbs)
@@ -168,7 +169,7 @@ def dev_hard_start_xmit(skbs: list[SkBuff], device: NetDevice, queue: NetdevQueu
                 skbs.insert(0, skb)
                 queue.txq.count_requeue()
                 return
-        elif not int(device.features) & LLTX:  # those count for themselves (txq_trans_update)
+        elif not counts_itself:
             queue.txq.trans_update(device.stack.clock.monotonic_ns())
         if skbs and queue.driver_stopped:
             return

@@ -6,7 +6,7 @@ import pytest
 from drivers import make_device
 from sending import held_back, packets, send
 
-from softnet import NETDEV_TX_BUSY, NETDEV_TX_OK, DropReason, SkBuff, dev_queue_xmit
+from softnet import NETDEV_TX_BUSY, NETDEV_TX_OK, DropReason, Feature, SkBuff, dev_queue_xmit
 from softnet.sch_generic import NET_XMIT_CN, NET_XMIT_DROP, NET_XMIT_SUCCESS
 
 
@@ -179,6 +179,14 @@ def test_accepting_a_packet_moves_trans_start(device, stack):
     stack.clock.advance(12345)
     send(device, b"x" * 60)
     assert device.txq.trans_start == stack.clock.monotonic_ns()
+
+
+def test_a_driver_with_lltx_moves_trans_start_itself(device, stack):
+    device.features |= Feature.LLTX
+    before = device.txq.trans_start
+    stack.clock.advance(12345)
+    send(device, b"x" * 60)
+    assert device.txq.trans_start == before
 
 
 # --- down, up, longer, shorter ---

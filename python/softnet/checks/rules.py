@@ -86,7 +86,7 @@ _RULES = (
         "leave it to unregister_netdev, which stops it, and release the card only after that",
     ),
     Rule(
-        12, "device-lifetime", NETDEVICES, "struct net_device lifetime rules", "free_netdev",
+        12, "device-lifetime", NETDEVICES, "struct net_device allocation rules", "free_netdev",
         "used after free_netdev, private data freed early or leaked, a reference never given back",
         "free what priv refers to after unregister_netdev, call free_netdev last, and pair every dev_hold with a dev_put",
     ),
