@@ -3,6 +3,8 @@ from typing import Self
 
 from typing_extensions import disjoint_base
 
+timer_watchers: list[Callable[[str, TimerHandle], object]]
+
 @disjoint_base
 class Clock:
     error: BaseException | None
@@ -27,6 +29,10 @@ class VirtualClock(Clock):
 @disjoint_base
 class TimerHandle:
     def __new__(cls, clock: Clock, callback: Callable[[], object]) -> Self: ...
+    @property
+    def function(self) -> Callable[[], object]: ...
+    @property
+    def of_clock(self) -> Clock: ...
     @property
     def when(self) -> int: ...
     @property

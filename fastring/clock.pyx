@@ -11,6 +11,10 @@ from libc.limits cimport LLONG_MAX, LLONG_MIN
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME, clock_gettime, clockid_t, timespec
 
 
+# Each is called as watcher(event, handle), for "armed", "fired" and "done" of timers in Python: softnet.checks.
+timer_watchers = []
+
+
 cdef inline int64_t _read(clockid_t which) noexcept nogil:
     cdef timespec t
     clock_gettime(which, &t)
@@ -103,6 +107,8 @@ cdef class Clock:
         cdef TimerHandle handle = TimerHandle(self, callback)
         self.arm(&handle.timer, when)
         self._handles.add(handle)
+        for watcher in timer_watchers:
+            watcher("armed", handle)
         return handle
 
     def call_later(self, int64_t delay, callback):
@@ -228,6 +234,16 @@ cdef class TimerHandle:
         self.clock._handles.discard(self)
 
     @property
+    def function(self):
+        """The callback."""
+        return self.callback
+
+    @property
+    def of_clock(self):
+        """The clock it waits for."""
+        return self.clock
+
+    @property
     def when(self):
         """The time it was armed for."""
         return self.timer.deadline
@@ -247,6 +263,13 @@ cdef void _call_back(void* context) noexcept nogil:
         clock = handle.clock
         clock._handles.discard(handle)
         try:
-            handle.callback()
+            watchers = list(timer_watchers)
+            for watcher in watchers:
+                watcher("fired", handle)
+            try:
+                handle.callback()
+            finally:
+                for watcher in watchers:
+                    watcher("done", handle)
         except BaseException as error:      # a handler cannot raise: kept for whoever moves the clock
             clock.error = error

@@ -28,6 +28,7 @@ cdef class Napi:
     cdef int _poll_weight(self) noexcept nogil
     cdef bint _try_own(self) noexcept nogil
     cdef bint _give_up(self) noexcept nogil
+    cdef void _observe(self, int event, int value) noexcept nogil
 
 
 cdef class Softirq:
@@ -36,6 +37,7 @@ cdef class Softirq:
     cdef readonly int budget        # netdev_budget
     cdef readonly int64_t time_limit    # netdev_budget_usecs, in ns
     cdef Clock clock
+    cdef public object observer     # told of polls and interrupts: one test each while there is none
     cdef uint32_t running           # held by a run, or by a change of the lists: atomic
     cdef unsigned long thread       # that last ran it, or 0
     cdef PyObject** irq_lines       # [irq_count], borrowed from _irqs
@@ -47,6 +49,8 @@ cdef class Softirq:
     cdef bint pending(self) noexcept nogil
     cdef int raise_error(self) except -1
     cdef int _service_irqs(self) noexcept nogil
+    cdef bint _observed_service(self, IrqLine line) noexcept nogil
+    cdef void _tell(self, int event, object source, int value) noexcept with gil
     cdef int _poll_first(self) noexcept nogil
     cdef void _append(self, Napi napi) noexcept nogil
     cdef bint _inside(self) noexcept nogil

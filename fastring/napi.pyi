@@ -1,9 +1,12 @@
-from typing import Self
+from collections.abc import Callable
+from typing import Any, Self
 
 from typing_extensions import disjoint_base
 
 from fastring.clock import Clock
 from fastring.irq import IrqLine
+
+EVENTS: tuple[str, ...]
 
 @disjoint_base
 class Napi:
@@ -35,6 +38,7 @@ class Napi:
 
 @disjoint_base
 class Softirq:
+    observer: Callable[[str, Any, int], object] | None
     def __new__(cls, clock: Clock, *, budget: int = 300, time_limit_us: int = 2000) -> Self: ...
     @property
     def runs(self) -> int: ...

@@ -23,6 +23,15 @@ cdef extern from "<pthread.h>" nogil:
 cdef double WAIT = 50e-6            # seconds between two looks at what another thread holds
 cdef double PATIENCE = 1.0          # seconds before that is an error
 
+cdef enum:                          # what an observer is told, in the order of EVENTS
+    NAPI_ADDED, NAPI_REMOVED, NAPI_ENABLED, NAPI_DISABLING, NAPI_SCHEDULING, NAPI_POLL, NAPI_POLLED, NAPI_COMPLETING
+    IRQ_ADDED, IRQ_REMOVED, IRQ, IRQ_DONE
+
+EVENTS = (
+    "napi_added", "napi_removed", "napi_enabled", "napi_disabling", "napi_scheduling", "napi_poll", "napi_polled", "napi_completing",
+    "irq_added", "irq_removed", "irq", "irq_done",
+)
+
 
 cdef class Napi:
     """One pollable context. Subclass in Cython and override `poll`, or in Python and override `on_poll`.
@@ -60,6 +69,7 @@ cdef class Napi:
 
     cdef bint schedule(self) noexcept nogil:
         """Have it polled; True if this call scheduled it. Softirq thread: an interrupt handler, or a poll."""
+        self._observe(NAPI_SCHEDULING, 0)
         if not self.schedule_prep():
             return False
         self.softirq._append(self)
@@ -67,7 +77,9 @@ cdef class Napi:
 
     cdef bint complete_done(self, int work) noexcept nogil:
         """End polling. True: unmask interrupts. False: something came in meanwhile, and it will be polled again."""
-        cdef uint32_t state = load_acquire32(&self.state)
+        cdef uint32_t state
+        self._observe(NAPI_COMPLETING, work)
+        state = load_acquire32(&self.state)
         if self.disabled or not state & NAPI_SCHED:
             return False            # not scheduled: nothing to complete
         while not compare_exchange32(&self.state, &state,
@@ -85,7 +97,9 @@ cdef class Napi:
         cdef int work
         cdef uint32_t state
         self.listed = False
+        self._observe(NAPI_POLL, self.weight)
         work = self.poll(self.weight)
+        self._observe(NAPI_POLLED, work)
         if work > self.weight or work < 0:
             self.overruns += 1
             work = self.weight if work > 0 else 0
@@ -98,6 +112,10 @@ cdef class Napi:
             elif state & NAPI_SCHED:
                 self.softirq._append(self)
         return work
+
+    cdef void _observe(self, int event, int value) noexcept nogil:
+        if self.softirq is not None and self.softirq.observer is not None:
+            self.softirq._tell(event, self, value)
 
     cdef bint _try_own(self) noexcept nogil:
         cdef uint32_t state = load_acquire32(&self.state)
@@ -142,6 +160,7 @@ cdef class Napi:
             raise RuntimeError("a NAPI is enabled after Softirq.add")
         if not self.disabled:
             raise RuntimeError("enable() of a NAPI that is not disabled")
+        self._observe(NAPI_ENABLED, 0)
         self.disabled = False
         fetch_and32(&self.state, ~<uint32_t>NAPI_SCHED)
 
@@ -154,6 +173,7 @@ cdef class Napi:
         cdef double deadline = time.monotonic() + timeout
         if self.disabled:
             raise RuntimeError("disable() of a NAPI that is disabled already would wait for ever")
+        self._observe(NAPI_DISABLING, 0)
         fetch_or32(&self.state, NAPI_DISABLE)
         try:
             while not self._try_own():
@@ -190,6 +210,8 @@ cdef class Softirq:
     """One CPU's NET_RX softirq: interrupt lines, and a FIFO of NAPIs to poll within a budget and a time limit.
 
     `budget`: packets a run (and polls, so that a run ends on a virtual clock, too); `time_limit_us`: as netdev_budget_usecs.
+    `observer(event, source, value)`, if there is one, is told of what happens to its NAPIs and lines, by the names in EVENTS, each
+    before it happens but for "napi_added", "irq_added", "irq_removed", "napi_polled" (value: the work) and "irq_done".
     """
 
     def __cinit__(self, Clock clock not None, *, int budget=300, int64_t time_limit_us=2000):
@@ -241,9 +263,29 @@ cdef class Softirq:
     cdef int _service_irqs(self) noexcept nogil:
         cdef int i = 0, handled = 0
         while i < self.irq_count:       # a handler may add and remove lines
-            handled += (<IrqLine>self.irq_lines[i]).service()
+            if self.observer is None:
+                handled += (<IrqLine>self.irq_lines[i]).service()
+            else:
+                handled += self._observed_service(<IrqLine>self.irq_lines[i])
             i += 1
         return handled
+
+    cdef bint _observed_service(self, IrqLine line) noexcept nogil:
+        cdef bint ran
+        if line.handler == NULL or not load_acquire32(&line.level):
+            return False
+        self._tell(IRQ, line, 0)
+        ran = line.service()
+        self._tell(IRQ_DONE, line, ran)
+        return ran
+
+    cdef void _tell(self, int event, object source, int value) noexcept with gil:
+        """Call the observer. What it raises is kept where an error of a poll or a handler is."""
+        try:
+            if self.observer is not None:
+                self.observer(EVENTS[event], source, value)
+        except BaseException as error:
+            source.error = error
 
     cdef int _poll_first(self) noexcept nogil:
         """Poll the NAPI at the list's head; return its packets."""
@@ -327,6 +369,7 @@ cdef class Softirq:
             napi.softirq = self
         finally:
             self._let_go(held)
+        napi._observe(NAPI_ADDED, 0)
 
     def remove(self, Napi napi not None):
         """Let a disabled NAPI go (netif_napi_del), when no run is using it any more.
@@ -337,6 +380,7 @@ cdef class Softirq:
             raise ValueError("this NAPI does not belong to this Softirq")
         if not napi.disabled or napi.listed:
             raise RuntimeError(f"disable a NAPI before removing it: {napi!r}")
+        napi._observe(NAPI_REMOVED, 0)
         if not self._hold():
             raise OSError(errno.EDEADLK, "a NAPI cannot be removed from inside the softirq that may be polling it")
         try:
@@ -355,6 +399,8 @@ cdef class Softirq:
             self._list_irqs()
         finally:
             self._let_go(held)
+        if self.observer is not None:
+            self._tell(IRQ_ADDED, line, 0)
 
     def remove_irq(self, IrqLine line not None):
         """Stop servicing this line; on return its handler is not running, except for the caller's own (synchronize_irq)."""
@@ -366,6 +412,8 @@ cdef class Softirq:
             self._list_irqs()
         finally:
             self._let_go(held)
+        if self.observer is not None:
+            self._tell(IRQ_REMOVED, line, 0)
 
     def net_rx_action(self):
         """Run once: service the interrupt lines that are up and poll what is scheduled, within the budget and the time limit.
