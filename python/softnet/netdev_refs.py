@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from softnet.netdev_features import RegState
 
@@ -32,7 +32,7 @@ class DeviceRefs:
     def priv(self) -> Any:
         """netdev_priv: the driver's own. Raises RuntimeError once the device has been freed and nobody refers to it."""
         if self.reg_state is RegState.RELEASED:
-            raise RuntimeError(f"{self.name}: its private data was used after free_netdev")
+            self._used_after_free(f"{self.name}: its private data was used after free_netdev")
         return self._priv
 
     @property
@@ -72,7 +72,10 @@ class DeviceRefs:
 
     def _check_alive(self) -> None:
         if self.reg_state is RegState.RELEASED:
-            raise RuntimeError(f"{self.name} is used after it was freed")
+            self._used_after_free(f"{self.name} is used after it was freed")
+
+    def _used_after_free(self, what: str) -> NoReturn:
+        raise RuntimeError(what)
 
     def _release_last(self) -> None:
         """netdev_release: nobody is left."""

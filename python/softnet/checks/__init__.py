@@ -3,7 +3,7 @@
 with checks.enable(stack) as checker: run the driver, then read `checker.findings` or print `checker.summary()`.
 """
 
-from softnet.checks import address, bql, mtu, skb, trans, tx, watchdog
+from softnet.checks import address, bql, contexts, dma, lifetime, locking, mtu, napi, skb, stop, trans, tx, watchdog
 from softnet.checks.calls import Call, QueueEvent, current_call, unchecked
 from softnet.checks.checker import KEEP, Checker, Finding, Mode, RuleBroken
 from softnet.checks.everywhere import enable_everywhere
@@ -17,7 +17,7 @@ __all__ = [
     "enable_everywhere", "probe", "tell", "unchecked",
 ]
 
-_GROUPS = (address, bql, mtu, skb, trans, tx, watchdog)  # imported: each registers its rules
+_GROUPS = (contexts, address, bql, dma, lifetime, locking, mtu, napi, skb, stop, trans, tx, watchdog)  # imported: each registers its rules
 
 
 def enable(stack: Stack, *, mode: Mode = "collect", keep: int = KEEP) -> Checker:

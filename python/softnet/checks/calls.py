@@ -48,6 +48,11 @@ class _Calls(threading.local):
 _calls = _Calls()
 
 
+def calls() -> list[Call]:
+    """The operations this thread is inside of, the innermost last."""
+    return _calls.inside
+
+
 def current_call(device: NetDevice | None = None) -> Call | None:
     """The innermost operation, of this device, that this thread is inside of."""
     for call in reversed(_calls.inside):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from fastring.clock import TimerHandle
     from softnet.checks.calls import Call, QueueEvent
     from softnet.checks.checker import Checker
+    from softnet.checks.contexts import SoftirqEvent
     from softnet.netdev import NetDevice
     from softnet.skbuff import DropReason, SkBuff
     from softnet.stack import Stack
@@ -73,10 +75,19 @@ class RuleGroup:
         """NetDevice.xmit, begun at this time (ns), gave so many packets to a driver that takes bursts."""
 
     def slept(self, what: str) -> None:
-        """This thread does something that may sleep, inside of an operation: `what` says it."""
+        """This thread does something that may sleep, inside of an operation, a poll or a handler: `what` says it."""
+
+    def gro_received(self, skb: SkBuff) -> None:
+        """napi_gro_receive of a packet."""
 
     def carrier_changed(self, device: NetDevice, on: bool) -> None:
         """netif_carrier_on or off changed something."""
+
+    def softirq_event(self, event: SoftirqEvent) -> None:
+        """A NAPI is scheduled, polled, completed ..., a line serviced: see fastring.napi.EVENTS. Drivers in Cython are seen, too."""
+
+    def timer_armed(self, device: NetDevice, timer: TimerHandle) -> None:
+        """A driver armed a timer of Clock.call_at or call_later, in an operation, a poll, a handler or another timer of the device."""
 
     def finished(self) -> None:
         """The checker is closed: a last look."""

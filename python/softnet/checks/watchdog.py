@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from softnet.checks.calls import Call, QueueEvent, current_call
 from softnet.checks.checker import Checker
 from softnet.checks.group import RuleGroup
-from softnet.checks.probes import Wrapper, probe, tell
 from softnet.checks.where import driver_line
 from softnet.netdev import NetDevice
 from softnet.netdev_queue import NetdevQueue
-from softnet.rtnl import Rtnl
 from softnet.stack import Stack
 from softnet.watchdog import XOFF
 
@@ -94,22 +90,3 @@ class CarrierAndTimeout(RuleGroup):
     def queue_done(self, event: QueueEvent) -> None:
         if event.action in ("wake", "start", "completed_wake"):
             self._hung.pop(event.queue, None)
-
-
-def _tell_slept(what: str) -> None:
-    call = current_call()
-    if call is not None and call.name == "tx_timeout":
-        tell(call.device.stack, "slept", what)
-
-
-@probe(time, "sleep")
-def _sleep(original: Wrapper, seconds: float) -> None:
-    _tell_slept(f"it slept for {seconds:g} s")
-    original(seconds)
-
-
-@probe(Rtnl, "__enter__")
-def _rtnl_lock(original: Wrapper, rtnl: Rtnl, *args: Any) -> Rtnl:
-    _tell_slept("it took rtnl, which may sleep")
-    lock: Rtnl = original(rtnl)
-    return lock

@@ -59,7 +59,9 @@ def tapped(stack, driver):
     dev_queue_xmit(piece)
     large = SkBuff.from_bytes(b"x" * 1000, dev=device)
     large.gso_size, large.gso_segs, large.gso_type = 100, 10, GsoType.TCPV4
+    device.tx[0].lock()
     device.start_xmit(large.clone(), device)
+    device.tx[0].unlock()
     pass_time(stack, 10 * MILLISECOND)
     device.stop()
 

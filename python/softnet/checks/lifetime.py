@@ -1,0 +1,101 @@
+"""Rule 12: from alloc_netdev to free_netdev, and not beyond."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from softnet.checks.calls import QueueEvent
+from softnet.checks.group import RuleGroup
+from softnet.checks.probes import Wrapper, probe
+from softnet.netdev import NetDevice, alloc_netdev_mqs
+from softnet.netdev_features import RegState
+from softnet.netdev_refs import DeviceRefs
+
+if TYPE_CHECKING:
+    from softnet.checks.checker import Checker
+    from softnet.skbuff import SkBuff
+
+
+class Lifetime(RuleGroup):
+    """Rule 12. A device of alloc_netdev that was registered, or was to be, is freed by the driver before the checker is closed."""
+
+    def __init__(self, checker: Checker) -> None:
+        super().__init__(checker)
+        self._allocated: dict[int, NetDevice] = {}
+        self._offered: set[int] = set()  # to register_netdev, which may have failed
+
+    def report(self, device: NetDevice, operation: str, detail: str) -> None:
+        self.checker.report(12, device, operation, detail)
+
+    def device_made(self, device: NetDevice) -> None:
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code is not alloc_netdev_mqs.__code__:
+            if frame.f_back is None:
+                return
+            frame = frame.f_back
+        self._allocated[id(device)] = device
+
+    def registering(self, device: NetDevice) -> None:
+        self._offered.add(id(device))
+
+    def unregistered(self, device: NetDevice) -> None:
+        if device.refs > 1 and not device.registered:
+            self.report(device, "unregister_netdev", f"{device.refs - 1} references were not given back: dev_put is missing")
+
+    def freed(self, device: NetDevice) -> None:
+        self._allocated.pop(id(device), None)
+
+    def finished(self) -> None:
+        for key, device in self._allocated.items():
+            if key in self._offered and not device.registered and device.reg_state is not RegState.RELEASED:
+                self.report(device, "free_netdev", "it was not called: the device and its private data are lost")
+        self._allocated.clear()
+
+    # --- use after free ---
+
+    def carrier_changed(self, device: NetDevice, on: bool) -> None:
+        self._alive(device, f"netif_carrier_{'on' if on else 'off'}")
+
+    def queue_begins(self, event: QueueEvent) -> None:
+        self._alive(event.device, f"its transmit queue: {event.action}")
+
+    def skb_received(self, skb: SkBuff) -> None:
+        if skb.dev is not None:
+            self._alive(skb.dev, "a packet was delivered")
+
+    def _alive(self, device: NetDevice, what: str) -> None:
+        if device.reg_state is RegState.RELEASED:
+            self.report(device, "free_netdev", f"used after it was freed: {what}")
+
+
+def _lifetime(device: NetDevice) -> Lifetime | None:
+    checker = device.stack.checker
+    return None if checker is None or not checker.active else checker.group(Lifetime)
+
+
+@probe(DeviceRefs, "_used_after_free")
+def _used_after_free(original: Wrapper, device: NetDevice, what: str) -> Any:
+    rules = _lifetime(device)
+    if rules is not None:
+        rules.report(device, "free_netdev", what)
+    return original(device, what)
+
+
+@probe(DeviceRefs, "put")
+def _put(original: Wrapper, device: NetDevice) -> None:
+    rules = _lifetime(device)
+    if rules is not None and device.refs <= 0:
+        rules.report(device, "dev_put", "more references were given back than taken")
+    registered = device.registered
+    original(device)
+    if rules is not None and registered and not device.refs:
+        rules.report(device, "dev_put", "its last reference was given back while it is registered: its private data goes early")
+
+
+@probe(NetDevice, "free")
+def _free(original: Wrapper, device: NetDevice) -> None:
+    rules = _lifetime(device)
+    if rules is not None and device.registered:
+        rules.report(device, "free_netdev", "called while it is registered: unregister_netdev comes first")
+    original(device)

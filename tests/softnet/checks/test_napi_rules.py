@@ -1,0 +1,112 @@
+"""Rules 10, 11, 12, 14, 15 and 17: a driver that breaks one is found by that one and no other; one that keeps them all is left alone."""
+
+from contextlib import suppress
+
+import broken_napi_drivers as broken
+import pytest
+from napi_driver import FRAME, NapiDriver, pass_time, send
+
+from softnet.checks.napi import NapiMisuse
+
+
+def life(stack, driver):
+    """All that a driver goes through: packets both ways, with more than a budget, at the worst time, in flight; up and down; its end."""
+    device = driver.probe(stack)
+    device.open()
+    send(device, 5)
+    for _ in range(2):  # the byte limit lets one go first
+        driver.card.work()
+        pass_time(stack)
+    driver.card.meanwhile = 1
+    driver.card.receive(40)
+    pass_time(stack)
+    driver.card.in_time = 1
+    driver.card.receive()
+    pass_time(stack)
+    driver.card.arrived.append(FRAME)
+    stack.checker.group(NapiMisuse).netpoll(device)
+    send(device, 3)
+    device.stop()
+    driver.card.receive()
+    pass_time(stack)
+    device.open()
+    send(device, 2)
+    driver.card.work()
+    pass_time(stack)
+    device.mtu = 1400
+    driver.remove()
+    pass_time(stack)
+
+
+CASES = [
+    (10, broken.KeepsPacketsInFlight, "3 packets in flight were not given up, the first of 100 bytes"),
+    (10, broken.LeavesNapiEnabled, "is still enabled: napi_disable was not called"),
+    (10, broken.LeavesTimerArmed, "a timer is still armed: NapiDriver.every_second"),
+    (10, broken.LeavesInterruptsOn, "an interrupt was handled after it"),
+    (10, broken.DeliversAfterStop, "was delivered after it"),
+    (11, broken.DeletesNapiWhileUp, "while it was up its interrupt and its NAPI had been taken away"),
+    (11, broken.SaysItIsDown, "it was opened, and its ndo_stop was never called"),
+    (12, broken.NeverFrees, "it was not called: the device and its private data are lost"),
+    (12, broken.FreesTwice, "more references were given back than taken"),
+    (12, broken.FreesWhileRegistered, "called while it is registered"),
+    (12, broken.GivesItsReferenceBackEarly, "its last reference was given back while it is registered"),
+    (12, broken.UsesPrivAfterFree, "its private data was used after free_netdev"),
+    (12, broken.DeliversAfterFree, "used after it was freed: a packet was delivered"),
+    (12, broken.HoldsForEver, "2 references were not given back"),
+    (14, broken.SleepsInXmit, "it slept for 0 s, and this must not sleep"),
+    (14, broken.SleepsInPoll, "it slept for 0 s, and this must not sleep"),
+    (14, broken.WaitsInInterrupt, "it waited for another thread, and this must not sleep"),
+    (14, broken.JoinsInRxMode, "it waited for a thread to end"),
+    (14, broken.TakesRtnlInPoll, "it took rtnl, which may sleep"),
+    (14, broken.DisablesNapiInRxMode, "it called napi_disable, which sleeps"),
+    (14, broken.RestartsWithoutRtnl, "called without rtnl_lock"),
+    (14, broken.FiltersWithoutItsLock, "called without the address lock"),
+    (14, broken.SendsWithoutTheTransmitLock, "called without the queue's transmit lock"),
+    (14, broken.KeepsTheTransmitLock, "it returned with the transmit lock of tx-0 held"),
+    (14, broken.ReleasesTheAddressLock, "it returned with the address lock released"),
+    (14, broken.UpdatesFeaturesWithoutRtnl, "called without rtnl_lock"),
+    (14, broken.OpensUnderTheTransmitLock, "called where it cannot sleep"),
+    (15, broken.OverrunsItsBudget, "17 packets of work with a budget of 16"),
+    (15, broken.CompletesAtFullBudget, "napi_complete_done, and a return of 16, which is the whole budget"),
+    (15, broken.CompletesTwice, "is completed twice in one poll"),
+    (15, broken.NeverCompletes, "of a budget of 16 and no napi_complete_done"),
+    (15, broken.UnmasksTooEarly, "unmasked too early"),
+    (15, broken.UnmasksAtFullBudget, "they were not masked when it was scheduled, or unmasked too early"),
+    (15, broken.NeverMasks, "they were not masked when it was scheduled, or unmasked too early"),
+    (15, broken.PollsWhileDisabled, "it was polled while it is disabled"),
+    (15, broken.ReceivesWithoutBudget, "was received with a budget of 0"),
+    (15, broken.HidesWhatItReceivesWithoutBudget, "was received with a budget of 0"),
+    (17, broken.UnmapsTwice, "given back twice, or never mapped"),
+    (17, broken.UnmapsTooLittle, "60 bytes at"),
+    (17, broken.UnmapsTheOtherWay, "is mapped DMA_TO_DEVICE, not DMA_BIDIRECTIONAL"),
+    (17, broken.NeverUnmaps, "mappings are left, the first 100 bytes at"),
+    (17, broken.NeverFreesItsRing, "mappings are left, the first 1024 bytes at"),
+    (17, broken.WritesToWhatItGave, "the CPU wrote to 100 bytes at"),
+    (17, broken.LetsTheCardReadWhatItUnmapped, " master abort"),
+    (17, broken.SyncsPastTheEnd, "101 bytes of a mapping of 100"),
+]
+
+
+@pytest.mark.parametrize(("number", "driver", "detail"), CASES, ids=[f"{case[0]}-{case[1].__name__}" for case in CASES])
+def test_a_driver_that_breaks_a_rule_is_found_by_that_rule_alone(stack, number, driver, detail):
+    checker = stack.checker
+    with suppress(RuntimeError):
+        life(stack, driver())
+    checker.close()
+    assert set(checker.counts) == {number}, checker.summary()
+    assert detail in checker.summary()
+    assert f"rule {number} (" in str(checker.findings[0])
+
+
+@pytest.mark.parametrize("driver", [NapiDriver, broken.LltxDriver, broken.SyncsBeforeItWrites])
+def test_a_driver_that_keeps_every_rule_is_left_alone(stack, driver):
+    checker = stack.checker
+    life(stack, driver())
+    checker.close()
+    assert checker.summary() == ""
+
+
+def test_every_broken_driver_has_its_case():
+    assert {name for name, kind in vars(broken).items() if isinstance(kind, type) and issubclass(kind, NapiDriver)} - {
+        "NapiDriver", "LltxDriver", "SyncsBeforeItWrites"
+    } == {driver.__name__ for _, driver, _ in CASES}  # fmt: skip
