@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_replay(commands)
     _add_diff(commands)
     _add_trace(commands)
+    _add_check(commands)
     return parser
 
 
@@ -168,6 +169,36 @@ def _add_trace(commands: argparse._SubParsersAction[_Parser]) -> None:
     trace.add_argument("--to", choices=("jsonl", "perfetto"), help="write them in this format instead")
     trace.add_argument("--out", metavar="FILE", help="write them to FILE, not to standard output")
     trace.set_defaults(run=_trace, prog=trace.prog)
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        value = float(text)
+        if 0 < value <= 1e6:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0, to 1e6 at most")
+
+
+def _add_check(commands: argparse._SubParsersAction[_Parser]) -> None:
+    check = commands.add_parser(
+        "check",
+        help="run a network driver of yours on the card, and tell what it does wrong",
+        usage="fastring check MODULE:DRIVER [options]",
+        description="Run a driver on an 82540EM through what a kernel does to a driver, with the kernel's rules checked meanwhile.\n"
+        "DRIVER is probe(bus, stack), or a class with probe and remove; MODULE is a module or a .py file. To write one:\n"
+        "docs/writing-a-driver.md. Each scenario runs in a process of its own, on a virtual clock.",
+        epilog="exit status:\n  0    nothing found\n  1    something is wrong with the driver\n"
+        "  2    bad usage, or no such driver, or it cannot be imported\n  130  interrupted (Ctrl-C); the report so far is printed",
+        formatter_class=_Help,
+    )
+    check.add_argument("driver", nargs="?", metavar="MODULE:DRIVER", help="such as e1000.driver:probe or my_driver.py:Driver")
+    check.add_argument("--list", action="store_true", help="list the scenarios and exit")
+    check.add_argument("--only", type=_names, metavar="LIST", help="these scenarios alone: --only full-ring,hang")
+    check.add_argument("--packets", type=_count, default=1_000_000, metavar="N", help="packets each way in `traffic` (default: 1 million)")
+    check.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="time for each scenario (default: 60)")
+    check.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    check.add_argument("--junit", metavar="FILE", help="write the report to FILE, too, for a CI system")
+    check.set_defaults(run=_check, prog=check.prog)
 
 
 def _complain(prog: str, problem: object) -> None:
@@ -259,6 +290,12 @@ def _trace(arguments: argparse.Namespace) -> tuple[int, str]:
     if reader.problem:
         _complain(arguments.prog, reader.problem)
     return LOST if reader.problem else OK, ""
+
+
+def _check(arguments: argparse.Namespace) -> tuple[int, str]:
+    from softnet.conformance.command import check
+
+    return check(arguments)
 
 
 def _reason(error: Exception) -> str:

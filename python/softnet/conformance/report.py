@@ -1,0 +1,85 @@
+"""What a conformance run found, as text, JSON and JUnit's XML."""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fastring.capture_error import printable
+from softnet.conformance.runner import Found, Result
+
+
+def is_clean(results: Sequence[Result]) -> bool:
+    """Whether nothing failed."""
+    return not any(result.status == "failed" for result in results)
+
+
+def collected(results: Sequence[Result]) -> list[tuple[Found, list[str]]]:
+    """The findings of all scenarios, those at one place together, with the scenarios that found each."""
+    together: dict[tuple[str, ...], tuple[Found, list[str]]] = {}
+    for result in results:
+        for found in result.found:
+            key = (found.rule, found.where, found.operation, "" if found.rule else found.detail)
+            together.setdefault(key, (found, []))[1].append(result.name)
+    return sorted(together.values(), key=lambda item: (not item[0].rule, item[0].rule, item[0].where))
+
+
+def as_text(spec: str, results: Sequence[Result]) -> str:
+    """A line for each scenario, and then what is wrong and what to do."""
+    width = max((len(result.name) for result in results), default=0)
+    lines = [f"{result.status:<8} {result.name:<{width}}  {result.why}" for result in results]
+    findings = collected(results)
+    if findings:
+        lines.append("")
+    for number, (found, names) in enumerate(findings, 1):
+        lines += [f"{number}. {found.rule or 'behaviour'}" + (f": {found.topic}" if found.rule else f": {', '.join(names)}")]
+        at = " in ".join(part for part in (found.where, found.operation) if part)
+        if at:
+            lines.append(f"   at    {at}" + (f" ({', '.join(names)})" if found.rule else ""))
+        lines.append(f"   what  {found.detail}")
+        if found.instead:
+            lines.append(f"   do    {found.instead}")
+    count = len([result for result in results if result.status == "failed"])
+    ran = len([result for result in results if result.status != "not run"])
+    lines.append("")
+    lines.append(f"{spec}: " + (f"{count} of {ran} scenarios failed" if count else f"{ran} scenarios, nothing found"))
+    return "\n".join(map(printable, lines))
+
+
+def as_dict(spec: str, results: Sequence[Result]) -> dict[str, Any]:
+    """For JSON."""
+    return {
+        "driver": spec,
+        "clean": is_clean(results),
+        "scenarios": [{key: value for key, value in asdict(result).items() if key != "found"} for result in results],
+        "findings": [asdict(found) | {"scenarios": names} for found, names in collected(results)],
+    }
+
+
+def write_junit(path: str | os.PathLike[str], spec: str, results: Sequence[Result]) -> None:
+    """A JUnit file, one test case a scenario. Raises OSError."""
+    suite = ET.Element("testsuite", name=f"fastring check {spec}", tests=str(len(results)), errors="0")
+    suite.set("failures", str(sum(result.status == "failed" for result in results)))
+    suite.set("skipped", str(sum(result.status == "not run" for result in results)))
+    suite.set("time", f"{sum(result.seconds for result in results):.3f}")
+    for result in results:
+        case = ET.SubElement(suite, "testcase", classname=spec, name=result.name, time=f"{result.seconds:.3f}")
+        if result.status == "not run":
+            ET.SubElement(case, "skipped", message=result.why)
+        elif result.status == "failed":
+            failure = ET.SubElement(case, "failure", message=_plain(result.why))
+            failure.text = _plain("\n\n".join(_paragraph(found) for found in result.found))
+    ET.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _paragraph(found: Found) -> str:
+    parts = [found.rule and f"{found.rule}: {found.topic}", " in ".join(filter(None, (found.where, found.operation)))]
+    return "\n".join(part for part in (*parts, found.detail, found.instead and f"do: {found.instead}") if part)
+
+
+def _plain(text: str) -> str:
+    """Without what XML cannot hold."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)

@@ -1,0 +1,200 @@
+"""Running scenarios, each in a process of its own: a driver that hangs, crashes or exits takes nothing down but its scenario."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import sysconfig
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any
+
+import fastring
+import softnet
+from softnet.conformance.bench import Bench, Failed
+from softnet.conformance.contract import CannotRun, describe, load_driver
+from softnet.conformance.scenarios import NotRun, Options, run_scenario
+
+PACKETS_PER_SECOND = 2000  # the least a scenario's time limit allows for
+GRACE = 2.0  # seconds after its time limit until a process that does not end is killed
+OURS = (*(f"{Path(module.__path__[0])}{os.sep}" for module in (softnet, fastring)), f"{sysconfig.get_path('stdlib')}{os.sep}")
+
+
+@dataclass(frozen=True)
+class Found:
+    """One thing that is wrong with the driver. `rule`: of softnet.checks, or "" for what a scenario found by itself."""
+
+    rule: str
+    topic: str
+    operation: str
+    where: str
+    detail: str
+    instead: str
+
+
+@dataclass
+class Result:
+    """What became of a scenario: "ok", "failed" or "not run", and why in one line."""
+
+    name: str
+    status: str
+    why: str
+    seconds: float = 0.0
+    found: list[Found] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)  # by rule: how often it was broken
+
+
+def check_loads(spec: str, timeout: float) -> None:
+    """See whether there is such a driver, in a process of its own. Raises CannotRun."""
+    answer = _in_process(lambda: _try_load(spec), timeout)
+    if "died" in answer:
+        raise CannotRun(f"importing {spec.rpartition(':')[0]!r} {answer['died']}")
+    if answer["error"]:
+        raise CannotRun(answer["error"])
+
+
+def _try_load(spec: str) -> dict[str, Any]:
+    try:
+        load_driver(spec)
+    except CannotRun as error:
+        return {"error": str(error)}
+    return {"error": ""}
+
+
+def run(spec: str, names: Sequence[str], options: Options, timeout: float) -> Iterator[Result]:
+    """Run scenarios of a driver, one after the other; `timeout` seconds for each, and what its packets take."""
+    for name in names:
+        limit = timeout + (options.packets / PACKETS_PER_SECOND if name == "traffic" else 0)
+        began = time.monotonic()
+        answer = _in_process(lambda name=name: asdict(_run_here(spec, name, options)), limit)  # type: ignore[misc]
+        if "died" in answer:
+            why = f"the driver {answer['died']}"
+            result = Result(name, "failed", why, found=[Found("", "", "", answer["where"], why, answer["instead"])])
+        else:
+            answer["found"] = [Found(**found) for found in answer["found"]]
+            result = Result(**answer)
+        result.seconds = time.monotonic() - began
+        yield result
+
+
+# --- in the process of a scenario ---
+
+
+def _run_here(spec: str, name: str, options: Options) -> Result:
+    driver = load_driver(spec)
+    result = Result(name, "ok", "")
+    benches: list[Bench] = []
+    try:
+        result.why = run_scenario(name, driver, options, benches.append)
+    except NotRun as error:
+        result.status, result.why = "not run", str(error)
+    except Failed as error:
+        result.status, result.why = "failed", str(error)
+        result.found.append(Found("", name, "", "", str(error), error.instead))
+    except BaseException as error:  # the driver's: SystemExit, too
+        where = _driver_frame(error)
+        operation = f"in {where[1]} " if where else ""
+        result.status, result.why = "failed", f"{operation}{describe(error)}".strip()
+        place = where[0] if where else ""
+        result.found.append(Found("", name, where[1] if where else "", place, f"it raised {describe(error)}", "find out why"))
+    for bench in benches:
+        with suppress(Exception):
+            bench.checker.close()
+        _add_findings(result, bench)
+    return result
+
+
+def _add_findings(result: Result, bench: Bench) -> None:
+    seen = set()
+    for finding in bench.checker.findings:
+        found = Found(str(finding.rule), finding.rule.topic, finding.operation, finding.where, finding.detail, finding.rule.instead)
+        if (found.rule, found.where, found.operation) not in seen:
+            seen.add((found.rule, found.where, found.operation))
+            result.found.append(found)
+        result.counts[found.rule] = bench.checker.counts[finding.rule.number]
+    if result.counts and result.status == "ok":
+        result.status, result.why = "failed", f"{', '.join(result.counts)} broken"
+
+
+def _driver_frame(error: BaseException) -> tuple[str, str] | None:
+    """File:line and function of the innermost of the driver's own code that it came through."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(OURS) and os.path.isabs(frame.filename):
+            return f"{_short(frame.filename)}:{frame.lineno}", frame.name
+    return None
+
+
+def _short(path: str) -> str:
+    with suppress(ValueError):
+        return str(Path(path).relative_to(Path.cwd()))
+    return path
+
+
+# --- processes ---
+
+
+def _in_process(work: Callable[[], dict[str, Any]], timeout: float) -> dict[str, Any]:
+    """What `work` returns, called in a child; or {"died": how, "where": file:line} if it did not live to tell."""
+    context = multiprocessing.get_context("fork")
+    with tempfile.TemporaryFile("w+") as traces:
+        ours, theirs = context.Pipe(duplex=False)
+        child = context.Process(target=_child, args=(work, theirs, traces, timeout), daemon=True)
+        child.start()
+        theirs.close()
+        try:
+            answer: dict[str, Any] = json.loads(ours.recv()) if ours.poll(timeout + GRACE) else {}
+        except EOFError:
+            answer = {}
+        finally:
+            ours.close()
+            child.join(GRACE if sys.exc_info()[0] is None else 0)
+            if child.is_alive():
+                child.kill()
+                child.join()
+        if answer:
+            return answer
+        traces.seek(0)
+        return _death(child.exitcode, traces.read(), timeout)
+
+
+def _child(work: Callable[[], dict[str, Any]], answer: Connection, traces: IO[str], timeout: float) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's, who ends this process
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.dup2(2, 1)  # what a driver prints is not the report
+    sys.stdout = sys.stderr
+    logging.getLogger().addHandler(logging.NullHandler())
+    faulthandler.enable(traces)
+    faulthandler.dump_traceback_later(timeout, file=traces, exit=True)
+    said = json.dumps(work())
+    faulthandler.cancel_dump_traceback_later()
+    answer.send(said)
+    answer.close()
+    sys.stderr.flush()
+    os._exit(0)  # no thread or atexit of a driver's may hold it up
+
+
+def _death(code: int | None, trace: str, timeout: float) -> dict[str, Any]:
+    frames = re.findall(r'File "([^"]+)", line (\d+)', trace.partition(__file__)[0])  # the innermost first, up to this module's
+    drivers = [f"{_short(path)}:{line}" for path, line in frames if not path.startswith(OURS)]
+    where = drivers[0] if drivers else ""
+    at = f" (at {where})" if where else ""
+    if trace.startswith("Timeout"):
+        how = f"did not come to an end in {timeout:g} s{at}"
+        instead = "look for a loop that waits for the card, or a poll that never completes"
+    elif code is not None and code < 0:
+        how, instead = f"crashed with signal {-code}{at}", "write nowhere but to memory that is yours"
+    else:
+        how, instead = f"ended the process with status {code}{at}", "raise OSError instead: a driver does not end its kernel"
+    return {"died": how, "where": where, "instead": instead}

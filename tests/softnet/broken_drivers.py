@@ -1,0 +1,222 @@
+"""Drivers that each do one thing wrong, as people write them: docs/writing-a-driver.md's, changed."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
+
+from minimal_e1000 import RING, Driver, regs
+
+from softnet import NETDEV_TX_OK
+
+
+class LeaksRings(Driver):
+    def stop(self, device):
+        self.undo.pop_all()  # and forgets it
+        super().stop(device)
+
+
+class LeaksInProbe(Driver):
+    def __init__(self, bus, stack):
+        super().__init__(bus, stack)
+        self.dma.dma_alloc_coherent(64)
+
+
+class KeepsTheDevice(Driver):
+    @staticmethod
+    def remove(device):
+        pass
+
+
+class WrongAddress(Driver):
+    @classmethod
+    def probe(cls, bus, stack):
+        device = super().probe(bus, stack)
+        device.dev_addr = bytes.fromhex("02000000beef")
+        return device
+
+
+class NoUnwinding(Driver):
+    def open(self, device):
+        try:
+            super().open(device)
+        except OSError:
+            self.dma.dma_alloc_coherent(64)
+            raise
+
+
+class FailsSilently(Driver):
+    """A failed mapping is no error, and its packet is forgotten."""
+
+    def map_pieces(self, pieces):
+        return [] if self.tx_use == 2 else super().map_pieces(pieces)
+
+    def start_xmit(self, skb, device):
+        free, skb.kfree = skb.kfree, lambda reason: None
+        result = super().start_xmit(skb, device)
+        skb.kfree = free
+        return result
+
+
+class LosesUncounted(Driver):
+    def start_xmit(self, skb, device):
+        if self.tx_use % 7 == 3:
+            self.bus.write(regs.TDT, self.tx_use % RING)
+            skb.consume()
+            return NETDEV_TX_OK
+        return super().start_xmit(skb, device)
+
+
+class _Queue:
+    """A transmit queue without one of its helpers."""
+
+    def __init__(self, txq, without):
+        self._txq, self._without = txq, without
+
+    def __getattr__(self, name):
+        return (lambda *args, **kwargs: 1) if name == self._without else getattr(self._txq, name)
+
+
+class NeverStops(Driver):
+    def start_xmit(self, skb, device):
+        class Device:
+            txq = _Queue(device.txq, "txq_maybe_stop")
+
+        return super().start_xmit(skb, Device)
+
+
+class NeverCompletes(Driver):
+    """Nothing of what was sent is told to BQL, and the queue is not woken."""
+
+    def clean_tx(self):
+        device, self.device = self.device, type("Device", (), {"txq": _Queue(self.device.txq, "txq_completed_wake")})
+        super().clean_tx()
+        self.device = device
+
+
+class NeverWakes(NeverCompletes):
+    def clean_tx(self):
+        before = self.stats.tx_packets, self.stats.tx_bytes
+        super().clean_tx()
+        self.device.txq.tx_completed(self.stats.tx_packets - before[0], self.stats.tx_bytes - before[1])
+
+
+class IgnoresTheLink(Driver):
+    def check_link(self):
+        self.device.carrier_on()
+
+
+class TimeoutDoesNothing(Driver):
+    def tx_timeout(self, device, queue):
+        pass
+
+
+class NoTimeout(Driver):
+    tx_timeout = None
+
+    def __getattribute__(self, name):
+        if name == "tx_timeout":
+            raise AttributeError(name)
+        return super().__getattribute__(name)
+
+
+class ShortBuffers(Driver):
+    """Room for no VLAN tag: 1514 bytes are 1500 and a header."""
+
+    def take_rx(self, i, word):
+        skb = super().take_rx(i, word)
+        if skb is not None:
+            skb.trim(1514)
+        return skb
+
+
+class IgnoresRxMode(Driver):
+    def set_rx_mode(self, device):
+        pass
+
+
+class AlwaysPromiscuous(Driver):
+    def set_rx_mode(self, device):
+        self.bus.write(regs.RCTL, self.bus.read(regs.RCTL) | regs.RCTL_UPE | regs.RCTL_MPE)
+
+
+class NeverQuiet(Driver):
+    """After stop the card goes on receiving."""
+
+    def stop(self, device):
+        ring, buffers = self.rx_ring, self.rx_buffers
+        super().stop(device)
+        bus = self.bus
+        bus.write(regs.CTRL, bus.read(regs.CTRL) | regs.CTRL_SLU)
+        for register, value in ((regs.RDBAL, ring), (regs.RDLEN, 16 * RING), (regs.RDT, RING - 1)):
+            bus.write(register, value)
+        bus.write(regs.RCTL, regs.RCTL_EN | regs.RCTL_BAM)
+        assert buffers
+
+
+class Raises(Driver):
+    def start_xmit(self, skb, device):
+        if self.tx_use == 5:
+            raise ValueError("the sixth\x1b[31m packet")
+        return super().start_xmit(skb, device)
+
+
+class Exits(Driver):
+    def poll(self, napi, budget):
+        sys.exit("a driver that has enough")
+
+
+class EndsTheProcess(Driver):
+    def open(self, device):
+        os._exit(7)
+
+
+class Crashes(Driver):
+    def open(self, device):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Hangs(Driver):
+    def open(self, device):
+        os.write(2, b"hangs\n")
+        while True:
+            pass
+
+
+class PollsForEver(Driver):
+    def poll(self, napi, budget):
+        return budget
+
+
+class Prints(Driver):
+    def open(self, device):
+        print("hello")
+        super().open(device)
+
+
+class NoDevice(Driver):
+    @classmethod
+    def probe(cls, bus, stack):
+        return None
+
+
+class Object:
+    """With plain methods, as a struct pci_driver, and a device that is not registered by probe."""
+
+    def probe(self, bus, stack):
+        device = Driver.probe(bus, stack)
+        device.unregister()
+        return Driver.probe(bus, stack)
+
+    def remove(self, device):
+        Driver.remove(device)
+
+
+def bare(bus, stack):
+    """A function alone; its module has no remove."""
+    return Driver.probe(bus, stack)
+
+
+number = 7

@@ -1,0 +1,257 @@
+"""fastring check: good drivers pass, broken ones fail where they should, and no driver takes the run down."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from softnet.conformance.scenarios import SCENARIOS
+
+ROOT = Path(__file__).resolve().parents[2]
+MINIMAL = f"{ROOT / 'examples/minimal_e1000.py'}:Driver"
+BROKEN = Path(__file__).parent / "broken_drivers.py"
+FEW = ("--packets", "1000")
+
+
+def broken(name):
+    return f"{BROKEN}:{name}"
+
+
+@pytest.fixture
+def checked(fastring):
+    """Check a driver and return (status, report)."""
+
+    def run(spec, *options):
+        outcome = fastring("check", spec, "--json", *FEW, *options)
+        assert outcome.out, outcome.err
+        return outcome.status, json.loads(outcome.out)
+
+    return run
+
+
+# --- good drivers ---
+
+
+@pytest.mark.parametrize("spec", ["e1000.driver:probe", MINIMAL], ids=["shipped", "minimal"])
+def test_a_good_driver_passes_everything(checked, spec):
+    status, report = checked(spec)
+    assert report["findings"] == []
+    assert [(each["name"], each["status"]) for each in report["scenarios"]] == [(name, "ok") for name in SCENARIOS]
+    assert (status, report["clean"], report["driver"]) == (0, True, spec)
+
+
+@pytest.mark.parametrize("name", ["Object", "bare", "Prints"])
+def test_an_object_a_function_and_one_that_prints_are_drivers_too(checked, name):
+    status, report = checked(broken(name), "--only", "probe-remove" if name == "bare" else "open-stop")
+    if name == "bare":  # Driver.probe added a NAPI, which unregister and free leave
+        assert report["scenarios"][0]["name"] == "probe-remove"
+    assert (status, report["findings"]) == (0, [])
+
+
+# --- broken drivers ---
+
+BREACHES = {
+    "LeaksRings": ("open-stop", "bytes of coherent memory|bytes and mappings in use|handler"),
+    "LeaksInProbe": ("probe-remove", "64 bytes of coherent memory are still allocated after remove"),
+    "KeepsTheDevice": ("probe-remove", "after remove the device is still registered"),
+    "WrongAddress": ("probe-remove", "the address is 02:00:00:00:be:ef, and the EEPROM has 52:54:00:00:00:01"),
+    "NoUnwinding": ("allocation-failure", "allocation 1 failed in ndo_open: .64, 0. bytes and mappings in use"),
+    "FailsSilently": ("open-stop", "frames of 64 bytes sent: 2 of 10 arrived"),
+    "LosesUncounted": ("link-flap", "arrived"),
+    "NeverStops": ("full-ring", "queue was not stopped|NETDEV_TX_BUSY"),
+    "NeverWakes": ("full-ring", "frames that waited: [0-9]+ of [0-9]+ arrived"),
+    "NeverCompletes": ("full-ring", "64 bytes are in flight to BQL after all was sent"),
+    "IgnoresTheLink": ("link-flap", "the cable is out, and after 5 s there is a carrier"),
+    "TimeoutDoesNothing": ("hang", "packets in the ring are not given up"),
+    "NoTimeout": ("hang", "no ndo_tx_timeout"),
+    "ShortBuffers": ("mtu", "1518 bytes, 4 of them a VLAN tag, received: number 0 arrived with 1514 bytes for 1518"),
+    "IgnoresRxMode": ("filters", "while promiscuous, 3 frames to 52:54:00:00:00:99 are to be passed up, and 0 were"),
+    "AlwaysPromiscuous": ("filters", "3 frames to 52:54:00:00:00:99 are none of this device's, and 3 were"),
+    "NeverQuiet": ("open-stop", "did DMA after ndo_stop"),
+    "Raises": ("traffic", "in start_xmit ValueError: the sixth"),
+    "Exits": ("open-stop", "in poll SystemExit: a driver that has enough"),
+    "NoDevice": ("open-stop", "probe returned None, not a NetDevice"),
+}
+
+
+@pytest.mark.parametrize(("name", "scenario", "why"), [(name, *rest) for name, rest in BREACHES.items()], ids=list(BREACHES))
+def test_a_broken_driver_fails_where_it_is_broken(checked, name, scenario, why):
+    status, report = checked(broken(name), "--only", scenario)
+    (result,) = report["scenarios"]
+    assert status == 1
+    assert not report["clean"]
+    assert (result["name"], result["status"]) == (scenario, "failed")
+    assert re.search(why, result["why"]), result["why"]
+    assert report["findings"]
+
+
+def line_of(text):
+    return next(number for number, line in enumerate(BROKEN.read_text().splitlines(), 1) if text in line)
+
+
+def test_what_a_driver_raises_is_told_with_its_line(fastring):
+    outcome = fastring("check", broken("Raises"), "--only", "traffic", *FEW)
+    assert outcome.status == 1
+    assert f"broken_drivers.py:{line_of('raise ValueError')} in start_xmit" in outcome.out
+    assert "\x1b" not in outcome.out
+
+
+# --- drivers that take themselves down ---
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("EndsTheProcess", "the driver ended the process with status 7"),
+        ("Crashes", "the driver crashed with signal 11"),
+        ("Hangs", "the driver did not come to an end in 1 s"),
+        ("PollsForEver", "the driver did not come to an end in 1 s"),
+    ],
+)
+def test_a_driver_that_ends_or_hangs_takes_down_its_scenario_alone(checked, name, how):
+    began = time.monotonic()
+    status, report = checked(broken(name), "--only", "probe-remove,open-stop", "--timeout", "1")
+    assert status == 1
+    first, second = report["scenarios"]
+    assert first["status"] == "ok"
+    assert second["status"] == "failed"
+    assert second["why"].startswith(how)
+    assert time.monotonic() - began < 15
+    if name in ("Crashes", "Hangs"):
+        assert "broken_drivers.py:" in report["findings"][0]["where"]
+
+
+def test_ctrl_c_ends_a_run_and_prints_what_is_known():
+    with subprocess.Popen(
+        [sys.executable, "-m", "softnet.cli", "check", broken("Hangs"), "--only", "probe-remove,open-stop"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as run:  # fmt: skip
+        assert run.stderr.readline() == "hangs\n"
+        os.killpg(run.pid, signal.SIGINT)
+        out, err = run.communicate(timeout=30)
+    assert (run.returncode, err) == (130, "")
+    assert "ok       probe-remove" in out
+    assert "not run  open-stop     interrupted" in out
+
+
+# --- what cannot be run ---
+
+
+@pytest.fixture
+def module(tmp_path):
+    def make(text):
+        path = tmp_path / "bad_driver.py"
+        path.write_text(text)
+        return f"{path}:Driver"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("no_such_module_at_all:Driver", "there is no module 'no_such_module_at_all'"),
+        ("e1000.no_such:Driver", "there is no module 'e1000.no_such'"),
+        ("/no/such/file.py:Driver", "there is no file '/no/such/file.py'"),
+        ("e1000.driver:no_such", "e1000.driver:no_such: e1000.driver has no 'no_such'"),
+        ("e1000.driver", "'e1000.driver' names no driver: it is MODULE:DRIVER, such as e1000.driver:probe"),
+        ("e1000.driver:", "'e1000.driver:' names no driver: it is MODULE:DRIVER, such as e1000.driver:probe"),
+        (broken("number"), f"{broken('number')} is no driver: it is neither callable as probe(bus, stack) nor has a probe"),
+    ],
+)
+def test_a_driver_that_is_not_there_is_one_line_and_status_2(fastring, spec, says):
+    assert fastring("check", spec) == (2, "", f"fastring check: {says}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("import nowhere_to_be_found", "importing 'bad_driver' raises ModuleNotFoundError: No module named 'nowhere_to_be_found' ("),
+        ("1 / 0", "importing 'bad_driver' raises ZeroDivisionError: division by zero ("),
+        ("def Driver(:", "importing 'bad_driver' raises SyntaxError: "),
+        ("import sys; sys.exit(3)", "importing 'bad_driver' raises SystemExit: 3 ("),
+        ("import os; os._exit(3)", "ended the process with status 3"),
+        ("while True: pass", "did not come to an end in 1 s"),
+        ("class Driver:\n  def __init__(self): 1 / 0\n  def probe(self, bus, stack): pass", "making one of it raises ZeroDivisionError"),
+    ],
+)
+def test_a_driver_that_cannot_be_imported_is_one_line_and_status_2(fastring, module, text, says):
+    status, out, err = fastring("check", module(text), "--timeout", "1")
+    assert (status, out) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1
+    assert "bad_driver" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "which driver? MODULE:DRIVER is missing; see `fastring check --help`"),
+        (["e1000.driver:probe", "--only", "nothing"], "there is no scenario 'nothing': they are probe-remove, open-stop, "),
+        (["e1000.driver:probe", "--timeout", "0"], "no number of seconds above 0"),
+        (["e1000.driver:probe", "--timeout", "nan"], "no number of seconds above 0"),
+        (["e1000.driver:probe", "--packets", "-1"], "is not a whole number of 0 or more"),
+        (["e1000.driver:probe", "--junit", "/no/such/folder/x.xml", "--only", "probe-remove"], "/no/such/folder/x.xml: No such file"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(fastring, arguments, says):
+    status, out, err = fastring("check", *arguments)
+    assert (status, out) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1
+
+
+# --- reports ---
+
+
+def test_junit_has_a_case_for_each_scenario_with_its_failure(fastring, tmp_path):
+    path = tmp_path / "check.xml"
+    outcome = fastring("check", broken("Raises"), "--only", "probe-remove,traffic", "--junit", path, *FEW)
+    assert outcome.status == 1
+    suite = ET.parse(path).getroot()
+    assert (suite.tag, suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("testsuite", "2", "1", "0")
+    good, bad = suite.findall("testcase")
+    assert (good.get("name"), good.find("failure")) == ("probe-remove", None)
+    assert bad.get("name") == "traffic"
+    assert "the sixth" in bad.find("failure").get("message")
+    assert "broken_drivers.py" in bad.find("failure").text
+    assert all(float(case.get("time")) >= 0 for case in (good, bad))
+
+
+def test_json_tells_of_each_finding_what_where_and_what_to_do(checked):
+    _, report = checked(broken("NoTimeout"), "--only", "hang")
+    (finding,) = [each for each in report["findings"] if not each["rule"]]
+    assert set(finding) == {"rule", "topic", "operation", "where", "detail", "instead", "scenarios"}
+    assert finding["scenarios"] == ["hang"]
+    assert finding["instead"].startswith("give it one, which schedules a reset")
+    assert set(report["scenarios"][0]) == {"name", "status", "why", "seconds", "counts"}
+
+
+def test_the_text_report_says_what_is_wrong_and_what_to_do(fastring):
+    status, out, err = fastring("check", broken("IgnoresTheLink"), "--only", "probe-remove,link-flap")
+    assert (status, err) == (1, "")
+    lines = out.splitlines()
+    assert lines[0] == "ok       probe-remove  5 times, nothing left behind"
+    assert lines[1] == "failed   link-flap     the cable is out, and after 5 s there is a carrier"
+    assert "   what  the cable is out, and after 5 s there is a carrier" in lines
+    assert "   do    call netif_carrier_off at the LSC interrupt" in lines
+    assert lines[-1].endswith(":IgnoresTheLink: 1 of 2 scenarios failed")
+
+
+def test_list_and_help_name_every_scenario_and_option(fastring):
+    status, out, err = fastring("check", "--list")
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == list(SCENARIOS)
+    assert all(len(line) > 25 for line in out.splitlines())
+    status, out, err = fastring("check", "--help")
+    assert (status, err) == (0, "")
+    for option in ("--list", "--only LIST", "--packets N", "--timeout SECONDS", "--json", "--junit FILE", "MODULE:DRIVER", "exit status"):
+        assert option in out
+    assert max(map(len, out.splitlines())) <= 120
