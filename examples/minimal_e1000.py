@@ -41,12 +41,10 @@ class Driver:
         device.netdev_ops = driver
         device.features |= Feature.SG
         device.dev_addr = bus.read(regs.RAL0).to_bytes(4, "little") + (bus.read(regs.RAH0) & 0xFFFF).to_bytes(2, "little")
-        driver.napi = netif_napi_add(device, driver.poll)
         device.carrier_off()
         try:
             device.register()
         except BaseException:
-            netif_napi_del(driver.napi)
             device.free()
             raise
         return device
@@ -59,7 +57,7 @@ class Driver:
         self.reset_work = Work(stack, self.reset_task)
 
     def reset(self):
-        """Global reset (14.9), interrupts masked before and after: from here on the card does nothing by itself."""
+        """Global reset (13.4.1), interrupts masked before and after: from here on the card does nothing by itself."""
         self.bus.write(regs.IMC, EVERY_CAUSE)
         self.bus.write(regs.CTRL, self.bus.read(regs.CTRL) | regs.CTRL_RST)
         for _ in range(1000):
@@ -75,7 +73,6 @@ class Driver:
         """Give the card back: unregistering stops it first, if it is up."""
         driver = device.priv
         device.unregister()
-        netif_napi_del(driver.napi)
         driver.reset()
         device.free()
 
@@ -85,6 +82,8 @@ class Driver:
         """ndo_open: memory, interrupt, and then the card. Undone by stop, or at once if something fails."""
         with ExitStack() as undo:
             self.alloc_rings(undo)
+            self.napi = netif_napi_add(device, self.poll)
+            undo.callback(netif_napi_del, self.napi)
             request_irq(self.stack, self.bus.irq, self.interrupt)
             undo.callback(free_irq, self.stack, self.bus.irq)
             self.up()
@@ -116,8 +115,15 @@ class Driver:
             skb.consume()
 
     def up(self):
-        """Program the card after a reset (14.4, 14.5) and let it run."""
+        """From reset to running; interrupts last."""
         self.reset()
+        self.configure()
+        self.napi.enable()
+        self.check_link()
+        self.bus.write(regs.IMS, CAUSES)
+
+    def configure(self):
+        """Tell a card fresh from reset where its rings are, and let both units run (14.4, 14.5)."""
         bus = self.bus
         bus.write(regs.CTRL, bus.read(regs.CTRL) | regs.CTRL_SLU | regs.CTRL_ASDE)
         self.tx_use = self.tx_clean = self.rx_next = 0
@@ -135,11 +141,26 @@ class Driver:
         bus.write(regs.RAH0, int.from_bytes(address[4:], "little") | regs.RAH_AV)
         bus.write(regs.TCTL, regs.TCTL_EN | regs.TCTL_PSP | 15 << regs.TCTL_CT_SHIFT | 0x3F << regs.TCTL_COLD_SHIFT)
         bus.write(regs.RCTL, regs.RCTL_EN | regs.RCTL_BAM | regs.RCTL_SECRC)
-        self.set_rx_mode(self.device)
         bus.write(regs.RDT, RING - 1)  # one is kept back: RDT equal to RDH would mean that there is none
-        self.napi.enable()
-        self.check_link()
-        bus.write(regs.IMS, CAUSES)
+
+    def down(self):
+        """Stop card and poll; what was in flight is given up, and counted."""
+        self.napi.disable()
+        self.reset()
+        while self.tx_clean != self.tx_use:
+            skb = self.unmap_tx()
+            if skb is not None:
+                self.stats.tx_errors += 1
+                self.stats.tx_aborted_errors += 1
+                skb.kfree(DropReason.TX_ABORTED)
+        self.device.txq.tx_reset()
+
+    def stop(self, device):
+        """ndo_stop: on return the card neither receives nor sends nor interrupts, and its memory is free."""
+        self.reset_work.cancel()
+        device.carrier_off()
+        self.down()
+        self.undo.close()
 
     # --- step 3: transmit ---
 
@@ -183,6 +204,28 @@ class Driver:
             return []
         return mapped
 
+    def clean_tx(self):
+        """Give back what the card has sent, and wake the queue if there is room again."""
+        packets = length = 0
+        while self.tx_clean != self.tx_use and self.tx_desc[2 * (self.tx_clean % RING) + 1] & DD:
+            skb = self.unmap_tx()
+            if skb is not None:
+                packets += 1
+                length += len(skb)
+                skb.consume()
+        self.stats.tx_packets += packets
+        self.stats.tx_bytes += length
+        now = self.stack.clock.monotonic_ns()
+        self.device.txq.txq_completed_wake(packets, length, self.tx_free(), 2 * MAX_SKB_FRAGS, now=now)
+
+    def unmap_tx(self):
+        """Take the oldest descriptor back; returns the packet, if it was its last."""
+        handle, size, skb = self.tx_buffers[self.tx_clean % RING]
+        self.tx_buffers[self.tx_clean % RING] = None
+        self.dma.dma_unmap_single(handle, size, DMA_TO_DEVICE)
+        self.tx_clean += 1
+        return skb
+
     # --- step 4: interrupt ---
 
     def interrupt(self):
@@ -210,28 +253,6 @@ class Driver:
         if work < budget and napi.napi_complete_done(work):
             self.bus.write(regs.IMS, CAUSES)
         return work
-
-    def clean_tx(self):
-        """Give back what the card has sent, and wake the queue if there is room again."""
-        packets = length = 0
-        while self.tx_clean != self.tx_use and self.tx_desc[2 * (self.tx_clean % RING) + 1] & DD:
-            skb = self.unmap_tx()
-            if skb is not None:
-                packets += 1
-                length += len(skb)
-                skb.consume()
-        self.stats.tx_packets += packets
-        self.stats.tx_bytes += length
-        now = self.stack.clock.monotonic_ns()
-        self.device.txq.txq_completed_wake(packets, length, self.tx_free(), 2 * MAX_SKB_FRAGS, now=now)
-
-    def unmap_tx(self):
-        """Take the oldest descriptor back; returns the packet, if it was its last."""
-        handle, size, skb = self.tx_buffers[self.tx_clean % RING]
-        self.tx_buffers[self.tx_clean % RING] = None
-        self.dma.dma_unmap_single(handle, size, DMA_TO_DEVICE)
-        self.tx_clean += 1
-        return skb
 
     def clean_rx(self, budget):
         """Pass received packets up, each replaced by a new buffer; without one its own goes back to the card, and it is dropped."""
@@ -278,28 +299,10 @@ class Driver:
                 self.device.txq.stop()
                 self.down()
                 self.up()
+                self.device.set_rx_mode()
                 self.device.txq.wake()
 
-    # --- step 7: cleanup ---
-
-    def down(self):
-        """Stop card and poll; what was in flight is given up, and counted."""
-        self.napi.disable()
-        self.reset()
-        while self.tx_clean != self.tx_use:
-            skb = self.unmap_tx()
-            if skb is not None:
-                self.stats.tx_errors += 1
-                self.stats.tx_aborted_errors += 1
-                skb.kfree(DropReason.TX_ABORTED)
-        self.device.txq.tx_reset()
-
-    def stop(self, device):
-        """ndo_stop: on return the card neither receives nor sends nor interrupts, and its memory is free."""
-        self.reset_work.cancel()
-        device.carrier_off()
-        self.down()
-        self.undo.close()
+    # --- step 7: what is left ---
 
     def set_rx_mode(self, device):
         """ndo_set_rx_mode: the card's own address passes anyhow; all groups for one, everything for a sniffer."""

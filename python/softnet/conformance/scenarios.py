@@ -115,7 +115,7 @@ def _fill_ring(bench: Bench) -> list[bytes]:
     bench.open()
     _lift_byte_limit(bench)
     frames: list[bytes] = []
-    while len(frames) < MOST_DESCRIPTORS and not (near.tx[0].driver_stopped and near.tx[0].qdisc.qlen > 64) and not near.txq.requeues:
+    while len(frames) < MOST_DESCRIPTORS and not (near.tx[0].driver_stopped and near.tx[0].qdisc.qlen > 512) and not near.txq.requeues:
         more = bench.frames(64)
         frames += more
         bench.send(more)
