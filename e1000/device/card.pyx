@@ -12,19 +12,18 @@ from libc.string cimport memcpy
 
 from e1000.device.eeprom cimport EEPROM_WORDS
 from e1000.device.faults cimport Faults, faults_cancel, faults_restored, settle
-from e1000.device.flow cimport flow_cancel
 from e1000.device.handlers cimport Handlers
-from e1000.device.link cimport link_cancel, link_receive, link_restart
+from e1000.device.link cimport link_receive, link_restart
 from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.mmio cimport mmio_read, mmio_write, power_up, register_peek
-from e1000.device.moderation cimport moderation_cancel
 from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, IO_SIZE, config_read, config_write,
                                io_read, io_write, memory_read, memory_write, pci_reset)
 from e1000.device.recorder cimport EVENT_ARRIVED, Recorder
 from e1000.device.snapshot cimport ACCEPTED, BUSY, Refusal, Snapshot, load, save
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, STAGE_SIZE, Card, DeviceLock
 from e1000.device.strict cimport Strict
-from e1000.device.tx cimport tx_cancel, tx_run
+from e1000.device.timers cimport cancel_timers
+from e1000.device.tx cimport tx_run
 from e1000.device.watch cimport RING_RX, RING_TX, saw, saw_frames, saw_refusal, start_recording, stop_recording
 from e1000.device.wakeup cimport pme_asserted
 from e1000.regs cimport RDT, TDT
@@ -105,10 +104,7 @@ cdef class E1000Device:
         if faults is not None:
             faults.claim(clock)
         memcpy(self.card.eeprom.words, <const char*>image, sizeof(self.card.eeprom.words))
-        link_cancel(self.card)
-        moderation_cancel(self.card)
-        tx_cancel(self.card)
-        flow_cancel(self.card)
+        cancel_timers(self.card)
         faults_cancel(self.card)
         self.clock = clock
         self.card.clock = NULL if clock is None else <void*>clock
@@ -129,10 +125,7 @@ cdef class E1000Device:
 
     def __dealloc__(self):
         if self.card != NULL:
-            link_cancel(self.card)
-            moderation_cancel(self.card)
-            tx_cancel(self.card)
-            flow_cancel(self.card)
+            cancel_timers(self.card)
             faults_cancel(self.card)
             free(self.card.fifo)
             free(self.card.tx_stage)

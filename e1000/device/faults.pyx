@@ -18,6 +18,7 @@ from e1000.device.pci cimport received_master_abort
 from e1000.device.state cimport GENERAL_FAULTS, MOST_KEPT, NEVER, WAIT_TX_LATE, Card, DeviceLock, DROP_TX_COLLISION, WriteBack
 from e1000.device.statistics cimport stat_index
 from e1000.device.threshold cimport keep
+from e1000.device.timers cimport cancel_timer
 from e1000.device.tx cimport RING_GONE, transmit
 from e1000.device.watch cimport RING_RX, RING_TX, TIMER_LINK, saw, saw_timer, saw_write_back
 from e1000.regs cimport (COLC, DC, ECOL, LATECOL, MCC, SCC, STATUS, STATUS_FD, STATUS_SPEED_SHIFT, TCTL_CT_SHIFT, TCTL_RTLC, TNCRS)
@@ -115,8 +116,8 @@ cdef class Faults:
 
 cdef void faults_cancel(Card* card) noexcept nogil:
     """Nothing goes wrong any more: before its clock is taken away."""
-    if card.faults != NULL and card.clock != NULL:
-        (<Clock>card.clock).cancel(&(<Plan*>card.faults).flap_timer)
+    if card.faults != NULL:
+        cancel_timer(card, &(<Plan*>card.faults).flap_timer)
     card.faults = NULL
     card.tx_general &= ~<uint32_t>GENERAL_FAULTS
     card.rx_general &= ~<uint32_t>GENERAL_FAULTS

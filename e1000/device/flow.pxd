@@ -16,5 +16,4 @@ cdef void flow_check(Card* card) noexcept nogil
 cdef void derive_flow(Card* card) noexcept nogil
 cdef bint flow_is_possible(Card* card) noexcept nogil
 cdef void flow_resume(Card* card, int64_t length) noexcept nogil
-cdef void flow_cancel(Card* card) noexcept nogil
 cdef void flow_reset(Card* card) noexcept nogil

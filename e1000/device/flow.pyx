@@ -3,18 +3,17 @@
 A pause lasts on the card's clock. Without a clock no time passes: it is over as it begins.
 """
 
-from libc.limits cimport LLONG_MAX
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.state cimport FLOW_RESUMED, FLOW_SENDS, HOLD_LINK, HOLD_PAUSE, Card, DeviceLock
 from e1000.device.statistics cimport stat_index
+from e1000.device.timers cimport arm_timer, cancel_timer
 from e1000.device.tx cimport transmit, tx_run
 from e1000.device.watch cimport TIMER_PAUSE, saw, saw_timer
 from e1000.regs cimport *
 from fastring.burst cimport Frame
-from fastring.clock cimport Clock
 
 cdef enum:
     LENGTH = MIN_FRAME - CRC_LENGTH     # of a pause frame
@@ -56,10 +55,7 @@ cdef void hold(Card* card, uint32_t quanta) noexcept nogil:
 
 cdef void flow_resume(Card* card, int64_t length) noexcept nogil:
     """End the pause in so many ns; on the card's clock, which it must have."""
-    cdef int64_t now = (<Clock>card.clock).now()
-    card.pause_timer.handler = pause_over
-    card.pause_timer.context = card
-    (<Clock>card.clock).arm(&card.pause_timer, now + length if now <= LLONG_MAX - length else LLONG_MAX)
+    arm_timer(card, &card.pause_timer, pause_over, length)
 
 
 cdef inline uint32_t bit_time(Card* card) noexcept nogil:
@@ -79,7 +75,7 @@ cdef void pause_over(void* context) noexcept nogil:
 
 
 cdef void let_go(Card* card) noexcept nogil:
-    flow_cancel(card)
+    cancel_timer(card, &card.pause_timer)
     card.tx_hold &= ~<uint32_t>HOLD_PAUSE
     card.regs[STATUS >> 2] &= ~<uint32_t>STATUS_TXOFF
 
@@ -114,12 +110,6 @@ cdef bint flow_is_possible(Card* card) noexcept nogil:
     cdef bint paused = card.tx_hold & HOLD_PAUSE != 0
     return (0 <= card.xoff_sent <= 1 and card.flow & ~<uint32_t>(FLOW_SENDS | FLOW_RESUMED) == 0
             and paused == (card.regs[STATUS >> 2] & STATUS_TXOFF != 0) and (not paused or controls(card, CTRL_RFCE)))
-
-
-cdef void flow_cancel(Card* card) noexcept nogil:
-    """Wait for no end of a pause any more."""
-    if card.clock != NULL:
-        (<Clock>card.clock).cancel(&card.pause_timer)
 
 
 cdef void flow_reset(Card* card) noexcept nogil:

@@ -6,7 +6,6 @@ from e1000.device.state cimport Card
 from fastring.burst cimport Frame
 
 cdef void link_restart(Card* card) noexcept nogil
-cdef void link_cancel(Card* card) noexcept nogil
 cdef void link_resume(Card* card, int64_t delay) noexcept nogil
 cdef void derive_link(Card* card) noexcept nogil
 cdef bint link_is_possible(const Card* card, bint cable, bint awaited) noexcept nogil

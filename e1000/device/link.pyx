@@ -1,6 +1,5 @@
 """The link: the PHY makes it of a cable, in its own time on a clock; STATUS tells what PHY and CTRL agree on (§13.4.2)."""
 
-from libc.limits cimport LLONG_MAX
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from e1000.device.faults cimport has_cable
@@ -14,12 +13,12 @@ from e1000.device.phy cimport (
 )
 from e1000.device.rx cimport rx_receive
 from e1000.device.state cimport DROP_RX_DISABLED, GATE_LINK, GATE_LOOPBACK, GATE_OFF, HOLD_LINK, HOLD_PAUSE, Card, DeviceLock
+from e1000.device.timers cimport arm_timer, cancel_timer
 from e1000.device.tx cimport tx_run
 from e1000.device.wakeup cimport wake_by_frames, wake_by_link
 from e1000.device.watch cimport TIMER_LINK, saw, saw_timer
 from e1000.regs cimport *
 from fastring.burst cimport Frame, packets_in
-from fastring.clock cimport Clock
 
 cdef enum:
     MDIC_OP = MDIC_OP_READ | MDIC_OP_WRITE
@@ -30,7 +29,7 @@ cdef enum:
 cdef void link_restart(Card* card) noexcept nogil:
     """The link is lost, by whatever happened, and is made anew if it can be: at once without a clock."""
     cdef int64_t delay
-    link_cancel(card)
+    cancel_timer(card, &card.link_timer)
     phy_drop_link(&card.phy)
     delay = phy_link_delay(&card.phy, has_cable(card))
     if delay == 0 or delay > 0 and card.clock == NULL:
@@ -42,16 +41,7 @@ cdef void link_restart(Card* card) noexcept nogil:
 
 cdef void link_resume(Card* card, int64_t delay) noexcept nogil:
     """Wait so many ns for the link; on the card's clock, which it must have."""
-    cdef int64_t now = (<Clock>card.clock).now()
-    card.link_timer.handler = link_timer
-    card.link_timer.context = card
-    (<Clock>card.clock).arm(&card.link_timer, now + delay if now <= LLONG_MAX - delay else LLONG_MAX)
-
-
-cdef void link_cancel(Card* card) noexcept nogil:
-    """Wait for no link any more."""
-    if card.clock != NULL:
-        (<Clock>card.clock).cancel(&card.link_timer)
+    arm_timer(card, &card.link_timer, link_timer, delay)
 
 
 cdef void link_timer(void* context) noexcept nogil:

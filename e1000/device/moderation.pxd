@@ -14,7 +14,6 @@ cdef enum:                          # beside the causes of ICR_*
     TXDW_KEPT = 1 << 29             # to be written back
 
 cdef void moderation_reset(Card* card) noexcept nogil
-cdef void moderation_cancel(Card* card) noexcept nogil
 cdef void moderation_resume(Card* card) noexcept nogil
 cdef void expire_waits(Card* card) noexcept nogil
 cdef uint32_t delay_receive(Card* card, uint32_t causes) noexcept nogil

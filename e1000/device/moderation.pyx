@@ -14,6 +14,7 @@ from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.state cimport (GENERAL_SMALL, NEVER, WAIT_RX_ABSOLUTE, WAIT_RX_LATE, WAIT_RX_PACKET, WAIT_THROTTLE, WAIT_TX_ABSOLUTE,
                                  WAIT_TX_LATE, WAIT_TX_PACKET, WAITS, Card, DeviceLock)
 from e1000.device.threshold cimport flush_receive, flush_transmit, keep, update_thresholds
+from e1000.device.timers cimport cancel_timer
 from e1000.device.watch cimport RING_RX, RING_TX, TIMER_RECEIVE, TIMER_THROTTLE, TIMER_TRANSMIT, saw, saw_timer
 from e1000.regs cimport (ICR_RXT0, ICR_SRPD, ICR_TXDW, ITR, RADV, RDTR, RDTR_DELAY, RDTR_FPD, RSRPD, TADV, TIDV)
 from fastring.clock cimport Clock
@@ -37,13 +38,7 @@ cdef void moderation_reset(Card* card) noexcept nogil:
     update_thresholds(card)
     card.wait_timer.handler = wait_timer
     card.wait_timer.context = card
-    moderation_cancel(card)
-
-
-cdef void moderation_cancel(Card* card) noexcept nogil:
-    """Take the timer off the clock. The clock's thread."""
-    if card.clock != NULL:
-        (<Clock>card.clock).cancel(&card.wait_timer)
+    cancel_timer(card, &card.wait_timer)
 
 
 cdef void moderation_resume(Card* card) noexcept nogil:

@@ -11,19 +11,20 @@ from libc.string cimport memcmp, memcpy, memset
 
 from e1000.device.eeprom cimport eeprom_is_possible
 from e1000.device.faults cimport has_cable
-from e1000.device.flow cimport LONGEST_PAUSE, flow_cancel, flow_is_possible, flow_resume
+from e1000.device.flow cimport LONGEST_PAUSE, flow_is_possible, flow_resume
 from e1000.device.interrupt cimport update_line
-from e1000.device.link cimport derive_link, link_cancel, link_is_possible, link_restart, link_resume
+from e1000.device.link cimport derive_link, link_is_possible, link_restart, link_resume
 from e1000.device.mdio cimport mdio_is_possible
 from e1000.device.mmio cimport derive, registers_are_possible
-from e1000.device.moderation cimport moderation_cancel, moderation_resume, times_to_waits, waits, waits_are_possible, waits_to_times
+from e1000.device.moderation cimport moderation_resume, times_to_waits, waits, waits_are_possible, waits_to_times
 from e1000.device.pci cimport pci_derive, pci_is_possible
 from e1000.device.phy cimport PHY_NEGOTIATION_TIME, phy_is_possible
 from e1000.device.rx cimport packet_buffer_is_possible
 from e1000.device.rx_fifo cimport fifo_is_possible
 from e1000.device.state cimport GENERAL_PROCESS, HOLD_PAUSE, NEVER, Card
 from e1000.device.threshold cimport kept_are_possible
-from e1000.device.tx cimport TX_PAUSE, tx_cancel, tx_resume
+from e1000.device.timers cimport cancel_timers
+from e1000.device.tx cimport TX_PAUSE, tx_resume
 from e1000.device.watch cimport saw_restore
 from fastring.clock cimport Clock, Timer
 from fastring.crc cimport crc32_update
@@ -133,10 +134,7 @@ cdef Refusal load(Card* card, const uint8_t* content, uint64_t size, Card* scrat
     refusal = check_card(card, scratch, snapshot)
     if refusal != ACCEPTED:
         return refusal
-    link_cancel(card)
-    tx_cancel(card)
-    flow_cancel(card)
-    moderation_cancel(card)
+    cancel_timers(card)
     keep_process(scratch, card)
     scratch.generation += 1
     memcpy(card, scratch, sizeof(Card))

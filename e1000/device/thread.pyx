@@ -13,9 +13,10 @@ from libc.stdlib cimport calloc, free
 
 from e1000.device.card cimport E1000Device
 from e1000.device.lock cimport acquire, release
-from e1000.device.moderation cimport expire_waits, moderation_cancel, moderation_resume, waits
+from e1000.device.moderation cimport expire_waits, moderation_resume, waits
 from e1000.device.rx cimport rx_tail_moved
 from e1000.device.state cimport Card, DeviceLock
+from e1000.device.timers cimport cancel_timer
 from e1000.device.tx cimport tx_run
 from e1000.device.watch cimport saw
 from fastring.atomic cimport cpu_relax, load_acquire32, load_relaxed32, store_release32
@@ -60,7 +61,7 @@ cdef class DeviceThread:
             if self.cards[i].threaded:
                 raise RuntimeError(f"{self.devices[i]!r} has a DeviceThread already")
         for i in range(self.count):
-            moderation_cancel(self.cards[i])
+            cancel_timer(self.cards[i], &self.cards[i].wait_timer)
             self.cards[i].lock = self.lock
             self.cards[i].threaded = True
         store_release32(&self.stopping, 0)

@@ -12,7 +12,6 @@ cdef enum:
     TX_PAUSE = 1000                 # ns until a run goes on with what it owes, others being served meanwhile
 
 cdef void tx_run(Card* card) noexcept nogil
-cdef void tx_cancel(Card* card) noexcept nogil
 cdef void tx_resume(Card* card, int64_t delay) noexcept nogil
 cdef int transmit(Card* card, Frame* frames, uint32_t n) noexcept nogil
 cdef uint32_t group_address(const Frame* frame) noexcept nogil

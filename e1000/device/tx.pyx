@@ -19,14 +19,14 @@ from e1000.device.loopback cimport loop_back
 from e1000.device.pci cimport received_master_abort
 from e1000.device.recorder cimport EVENT_SENT
 from e1000.device.segment cimport send_segments
-from e1000.device.state cimport NEVER, Card, DeviceLock, ring_count
+from e1000.device.state cimport Card, DeviceLock, ring_count
 from e1000.device.statistics cimport count_deferral, count_sent, count_sent_kind
+from e1000.device.timers cimport arm_timer
 from e1000.device.watch cimport saw, saw_frames
 from e1000.device.writeback cimport move_head, report
 from e1000.regs cimport BPTC, CRC_LENGTH, MAX_FRAME, MPTC, TCTL_EN
 from fastring.atomic cimport load_acquire32, load_relaxed64
 from fastring.burst cimport FRAME_MORE, Frame
-from fastring.clock cimport Clock
 from fastring.memory cimport Region, hinted_region, translate, within
 from fastring.wire cimport Wire
 
@@ -55,10 +55,7 @@ cdef void tx_run(Card* card) noexcept nogil:
 
 cdef void tx_resume(Card* card, int64_t delay) noexcept nogil:
     """Go on with what is owed in so many ns; on the card's clock, which it must have."""
-    cdef int64_t now = (<Clock>card.clock).now()
-    card.tx_timer.handler = tx_timer
-    card.tx_timer.context = card
-    (<Clock>card.clock).arm(&card.tx_timer, now + delay if now <= NEVER - delay else NEVER)
+    arm_timer(card, &card.tx_timer, tx_timer, delay)
 
 
 cdef void tx_timer(void* card) noexcept nogil:
@@ -67,12 +64,6 @@ cdef void tx_timer(void* card) noexcept nogil:
         tx_run(<Card*>card)
     saw(<Card*>card)
     unlock_card(lock)
-
-
-cdef void tx_cancel(Card* card) noexcept nogil:
-    """Before its clock is taken away."""
-    if card.clock != NULL:
-        (<Clock>card.clock).cancel(&card.tx_timer)
 
 
 cdef void tx_turn(Card* card) noexcept nogil:
