@@ -15,10 +15,11 @@ from e1000.device.faults cimport Faults, faults_cancel, faults_restored, settle
 from e1000.device.handlers cimport Handlers
 from e1000.device.link cimport link_receive, link_restart
 from e1000.device.lock cimport lock_card, unlock_card
-from e1000.device.mmio cimport mmio_read, mmio_write, power_up, register_peek
+from e1000.device.mmio cimport mmio_read, mmio_write, register_peek
 from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, IO_SIZE, config_read, config_write,
                                io_read, io_write, memory_read, memory_write, pci_reset)
 from e1000.device.recorder cimport EVENT_ARRIVED, Recorder
+from e1000.device.reset cimport power_up
 from e1000.device.snapshot cimport ACCEPTED, BUSY, Refusal, Snapshot, load, save
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, STAGE_SIZE, Card, DeviceLock
 from e1000.device.strict cimport Strict

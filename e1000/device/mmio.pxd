@@ -8,10 +8,7 @@ cdef uint32_t mmio_read(Card* card, uint32_t offset) noexcept nogil
 cdef void mmio_write(Card* card, uint32_t offset, uint32_t value) noexcept nogil
 cdef uint32_t register_read(Card* card, uint32_t offset) noexcept nogil
 cdef void register_write(Card* card, uint32_t offset, uint32_t value) noexcept nogil
-cdef void power_up(Card* card) noexcept nogil
-cdef void card_reset(Card* card) noexcept nogil
 cdef uint64_t register_peek(Card* card, uint32_t offset) noexcept nogil
-cdef uint32_t buffer_size(uint32_t rctl) noexcept nogil
 cdef void kick_tx(Card* card) noexcept nogil
 cdef void kick_rx(Card* card) noexcept nogil
 cdef void derive(Card* card) noexcept nogil

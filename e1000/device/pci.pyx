@@ -13,8 +13,9 @@ from e1000.device.eeprom cimport (
 )
 from e1000.device.interrupt cimport update_line
 from e1000.device.link cimport update_path
-from e1000.device.mmio cimport card_reset, kick_rx, kick_tx, mmio_read, mmio_write, register_peek
+from e1000.device.mmio cimport kick_rx, kick_tx, mmio_read, mmio_write, register_peek
 from e1000.device.recorder cimport SPACE_CONFIG, SPACE_IO, SPACE_MMIO
+from e1000.device.reset cimport card_reset
 from e1000.device.state cimport BAR0_SIZE, Card
 from e1000.device.threshold cimport update_thresholds
 from e1000.device.watch cimport begin_access, begin_write, end_access, end_read, lead_memory, memory_of

@@ -9,9 +9,10 @@ from libc.string cimport memset
 
 from e1000.desc cimport (TXD_CMD_DEXT, TXD_CMD_EOP, TXD_CMD_IC, TXD_CMD_IFCS, TXD_DATA_LENGTH, TXD_DTYP_CONTEXT, TXD_DTYP_DATA,
                          TXD_DTYP_MASK, TXD_LEGACY_LENGTH, Desc)
-from e1000.device.mmio cimport buffer_size, register_peek
+from e1000.device.mmio cimport register_peek
 from e1000.device.pci cimport COMMAND_MASTER, PCI_COMMAND
 from e1000.device.recorder cimport SPACE_IO, SPACE_MMIO
+from e1000.device.reset cimport buffer_size
 from e1000.device.state cimport BAR0_SIZE, REG_WORDS, ring_count
 from e1000.device.unraisable cimport unraisable
 from e1000.device.watch cimport memory_of

@@ -1,0 +1,1 @@
+"""Reset and power-up: for cimport only."""
