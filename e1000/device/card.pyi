@@ -7,7 +7,6 @@ from typing_extensions import Buffer, disjoint_base
 from e1000.device.arguments import HOT as HOT
 from e1000.device.faults import Faults
 from e1000.device.recorder import Recorder
-from e1000.device.snapshot import REFUSED as REFUSED
 from e1000.dump import Dump
 from e1000.strict import Breach, Breaches
 from fastring.clock import Clock

@@ -5,38 +5,34 @@ import functools
 from pathlib import Path
 
 cimport cython
-from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from e1000.device.eeprom cimport EEPROM_WORDS
-from e1000.device.faults cimport Faults, faults_cancel, faults_restored, settle
+from e1000.device.faults cimport Faults, faults_cancel
 from e1000.device.handlers cimport Handlers
-from e1000.device.link cimport link_receive, link_restart
-from e1000.device.lock cimport lock_card, unlock_card
+from e1000.device.link cimport link_receive, link_restart, link_room
+from e1000.device.lock cimport lock_card, read_locked, unlock_card, write_locked
 from e1000.device.mmio cimport mmio_read, mmio_write, register_peek
 from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, IO_SIZE, config_read, config_write,
                                io_read, io_write, memory_read, memory_write, pci_reset)
-from e1000.device.recorder cimport EVENT_ARRIVED, Recorder
+from e1000.device.recorder cimport Recorder
 from e1000.device.reset cimport power_up
-from e1000.device.snapshot cimport ACCEPTED, BUSY, Refusal, Snapshot, load, save
+from e1000.device.snapshot cimport restore_snapshot, take_snapshot
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, STAGE_SIZE, Card, DeviceLock
 from e1000.device.strict cimport Strict
 from e1000.device.timers cimport cancel_timers
-from e1000.device.tx cimport tx_run
-from e1000.device.watch cimport RING_RX, RING_TX, saw, saw_frames, saw_refusal, start_recording, stop_recording
+from e1000.device.watch cimport start_recording, stop_recording
 from e1000.device.wakeup cimport pme_asserted
 from e1000.regs cimport RDT, TDT
 from fastring.atomic cimport store_release32
-from fastring.burst cimport Frame
 from fastring.clock cimport Clock
 from fastring.memory cimport IovaMap
 
 from e1000 import regmap
 from e1000.device import eeprom_image
 from e1000.device.arguments import HOT, check_config, check_device_id, check_register, parse_mac
-from e1000.device.snapshot import REFUSED
 from e1000.dump import Dump
 from e1000.strict import Breaches
 
@@ -48,25 +44,6 @@ DROP_NAMES = ("rx_disabled", "rx_filtered", "rx_control", "rx_runt", "rx_oversiz
 # Revision by PCI device id: the 82540EM, and the 82545EM, which differs in nothing that is modelled here.
 DEVICE_ID = 0x100E
 REVISIONS = {0x100E: 2, 0x100F: 1}
-
-
-cdef void tx_room(void* card) noexcept nogil:
-    """The wire's room_handler."""
-    if not (<Card*>card).threaded:
-        tx_run(<Card*>card)
-        saw(<Card*>card)
-
-
-cdef int receive(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil:
-    """The wire's receive_handler, from whichever thread."""
-    cdef DeviceLock* lock = lock_card(<Card*>context)
-    cdef int taken
-    saw_frames(<Card*>context, EVENT_ARRIVED, frames, n)
-    taken = link_receive(context, frames, n, may_refuse)
-    saw_refusal(<Card*>context, frames + taken, n - taken)
-    saw(<Card*>context)
-    unlock_card(lock)
-    return taken
 
 
 @cython.no_gc_clear                     # the clock is needed to the end: to take the card's timers away from it
@@ -136,7 +113,7 @@ cdef class E1000Device:
         """Plug a cable in. Raises OSError EBUSY if there is one, or the wire has a card already."""
         if self.wire is not None:
             raise OSError(errno.EBUSY, f"{self!r} is plugged into {self.wire!r} already")
-        wire.attach(receive, tx_room, self.card, self)
+        wire.attach(link_receive, link_room, self.card, self)
         self.wire = wire
         self.set_wire(<void*>wire)
 
@@ -203,87 +180,53 @@ cdef class E1000Device:
     def read(self, uint32_t offset, uint32_t size=4):
         """Read a register at a BAR0 offset, or 1 or 2 bytes of it, with its side effects. All ones while memory space is off."""
         cdef uint32_t value
-        cdef DeviceLock* lock
         check_register("BAR0", BAR0_SIZE, offset, size)
         with nogil:                     # the card's thread may hold the lock and wait for the GIL (a wire in Python)
-            if size == 4:
-                value = self.read32(offset)
-            else:
-                lock = lock_card(self.card)
-                value = memory_read(self.card, offset, size)
-                unlock_card(lock)
+            value = self.read32(offset) if size == 4 else read_locked(self.card, memory_read, offset, size)
         return value
 
     def write(self, uint32_t offset, uint32_t value, uint32_t size=4):
         """Write a register at a BAR0 offset, or 1 or 2 bytes of it and no others. Ignored while memory space is off."""
-        cdef DeviceLock* lock
         check_register("BAR0", BAR0_SIZE, offset, size, value)
         with nogil:
             if size == 4:
                 self.write32(offset, value)
             else:
-                lock = lock_card(self.card)
-                memory_write(self.card, offset, value, size)
-                unlock_card(lock)
+                write_locked(self.card, memory_write, offset, value, size)
 
     def io_read(self, uint32_t offset, uint32_t size=4):
         """Read IOADDR (0) or IODATA (4) in the I/O BAR, with side effects; all ones while I/O space is off."""
         cdef uint32_t value
-        cdef DeviceLock* lock
         check_register("I/O", IO_SIZE, offset, size)
         with nogil:
-            lock = lock_card(self.card)
-            value = io_read(self.card, offset, size)
-            unlock_card(lock)
+            value = read_locked(self.card, io_read, offset, size)
         return value
 
     def io_write(self, uint32_t offset, uint32_t value, uint32_t size=4):
         """Write IOADDR (0) or IODATA (4) in the I/O BAR. Ignored while I/O space is off, and unless it has 32 bits."""
-        cdef DeviceLock* lock
         check_register("I/O", IO_SIZE, offset, size, value)
         with nogil:
-            lock = lock_card(self.card)
-            io_write(self.card, offset, value, size)
-            unlock_card(lock)
+            write_locked(self.card, io_write, offset, value, size)
 
     def config_read(self, uint32_t offset, uint32_t size=4):
         """Read 1, 2 or 4 bytes of configuration space, at any offset."""
         cdef uint32_t value
-        cdef DeviceLock* lock
         check_config(offset, size)
         with nogil:
-            lock = lock_card(self.card)
-            value = config_read(self.card, offset, size)
-            unlock_card(lock)
+            value = read_locked(self.card, config_read, offset, size)
         return value
 
     def config_write(self, uint32_t offset, uint32_t value, uint32_t size=4):
         """Write 1, 2 or 4 bytes of configuration space, at any offset."""
-        cdef DeviceLock* lock
         check_config(offset, size, value)
         with nogil:
-            lock = lock_card(self.card)
-            config_write(self.card, offset, value, size)
-            unlock_card(lock)
+            write_locked(self.card, config_write, offset, value, size)
 
     def snapshot(self):
         """The whole state of the card as bytes, for `restore`: registers, FIFO, EEPROM, PHY, configuration space, statistics, what its
         timers have to go. Not the host's memory, nor what it is plugged into. Raises RuntimeError from inside its own transmission.
         """
-        snapshot = PyBytes_FromStringAndSize(NULL, sizeof(Snapshot))
-        cdef Snapshot* content = <Snapshot*>PyBytes_AsString(snapshot)
-        cdef DeviceLock* lock
-        cdef Refusal refusal
-        with nogil:
-            lock = lock_card(self.card)
-            if not self.card.tx_running:
-                settle(self.card, RING_TX)
-                settle(self.card, RING_RX)
-            refusal = save(self.card, content)
-            unlock_card(lock)
-        if refusal != ACCEPTED:
-            raise RuntimeError(f"{self!r} cannot be saved now: {REFUSED[refusal]}")
-        return snapshot
+        return take_snapshot(self.card, self)
 
     def restore(self, snapshot):
         """Make it the card that `snapshot` was taken of: it goes on where that one was, on this card's bus, wire and clock.
@@ -291,30 +234,7 @@ cdef class E1000Device:
         Raises ValueError, and changes nothing, for what is no snapshot from such a build, was damaged, or holds what no card can;
         RuntimeError from inside its own transmission. With a clock, on the clock's thread only.
         """
-        cdef const uint8_t[::1] given = snapshot
-        cdef uint64_t size = given.shape[0]
-        cdef uint8_t* content = <uint8_t*>malloc(sizeof(Snapshot))       # aligned, and out of reach of who gave it
-        cdef Card* scratch = <Card*>malloc(sizeof(Card))
-        cdef DeviceLock* lock
-        cdef Refusal refusal
-        try:
-            if content == NULL or scratch == NULL:
-                raise MemoryError()
-            if size:
-                memcpy(content, &given[0], min(size, sizeof(Snapshot)))
-            with nogil:
-                lock = lock_card(self.card)
-                refusal = load(self.card, content, size, scratch)
-                if refusal == ACCEPTED:
-                    faults_restored(self.card)
-                unlock_card(lock)
-        finally:
-            free(content)
-            free(scratch)
-        if refusal == BUSY:
-            raise RuntimeError(f"{self!r} cannot be restored now: {REFUSED[refusal]}")
-        if refusal != ACCEPTED:
-            raise ValueError(f"cannot restore a card from this: {REFUSED[refusal]}")
+        restore_snapshot(self.card, snapshot, self)
 
     def peek(self, uint32_t offset):
         """A register's value without the side effects of reading it, memory space on or off."""

@@ -11,6 +11,7 @@ cdef void derive_link(Card* card) noexcept nogil
 cdef bint link_is_possible(const Card* card, bint cable, bint awaited) noexcept nogil
 cdef void update_status(Card* card) noexcept nogil
 cdef void update_path(Card* card) noexcept nogil
+cdef void link_room(void* card) noexcept nogil
 cdef int link_receive(void* card, Frame* frames, int n, bint may_refuse) noexcept nogil
 cdef void move_mdio(Card* card, uint32_t old) noexcept nogil
 cdef uint32_t read_ctrl(Card* card) noexcept nogil

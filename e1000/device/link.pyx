@@ -11,12 +11,13 @@ from e1000.device.phy cimport (
     PHY_ADDRESS, PHY_REGISTERS, phy_drop_link, phy_interrupts, phy_link_delay, phy_loops_back, phy_make_link, phy_read, phy_reset,
     phy_write,
 )
+from e1000.device.recorder cimport EVENT_ARRIVED
 from e1000.device.rx cimport rx_receive
 from e1000.device.state cimport DROP_RX_DISABLED, GATE_LINK, GATE_LOOPBACK, GATE_OFF, HOLD_LINK, HOLD_PAUSE, Card, DeviceLock
 from e1000.device.timers cimport arm_timer, cancel_timer
 from e1000.device.tx cimport tx_run
 from e1000.device.wakeup cimport wake_by_frames, wake_by_link
-from e1000.device.watch cimport TIMER_LINK, saw, saw_timer
+from e1000.device.watch cimport TIMER_LINK, saw, saw_frames, saw_refusal, saw_timer
 from e1000.regs cimport *
 from fastring.burst cimport Frame, packets_in
 
@@ -128,9 +129,28 @@ cdef bint link_is_possible(const Card* card, bint cable, bint awaited) noexcept 
     return phy_link_delay(&card.phy, cable) >= 0 or not card.phy.link and not awaited
 
 
+cdef void link_room(void* card) noexcept nogil:
+    """The wire's room_handler."""
+    if not (<Card*>card).threaded:
+        tx_run(<Card*>card)
+        saw(<Card*>card)
+
+
 cdef int link_receive(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil:
-    """The wire's receive_handler: frames for the receiver, if any may come to it."""
+    """The wire's receive_handler, from whichever thread."""
     cdef Card* card = <Card*>context
+    cdef DeviceLock* lock = lock_card(card)
+    cdef int taken
+    saw_frames(card, EVENT_ARRIVED, frames, n)
+    taken = let_in(card, frames, n, may_refuse)
+    saw_refusal(card, frames + taken, n - taken)
+    saw(card)
+    unlock_card(lock)
+    return taken
+
+
+cdef int let_in(Card* card, Frame* frames, int n, bint may_refuse) noexcept nogil:
+    """Frames for the receiver, if any may come to it."""
     if card.rx_gate:
         if card.rx_gate == GATE_OFF:
             wake_by_frames(card, frames, n)

@@ -9,6 +9,11 @@ cdef extern from "<pthread.h>" nogil:
     unsigned long pthread_self()
 
 
+# An access of so many bytes, by one of the BARs or to configuration space
+ctypedef uint32_t (*reader)(Card* card, uint32_t offset, uint32_t size) noexcept nogil
+ctypedef void (*writer)(Card* card, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil
+
+
 cdef inline void acquire(DeviceLock* lock) noexcept nogil:
     """Without the GIL only: its holder may be waiting for that."""
     if load_relaxed64(&lock.owner) == pthread_self():
@@ -38,3 +43,17 @@ cdef inline DeviceLock* lock_card(Card* card) noexcept nogil:
 cdef inline void unlock_card(DeviceLock* lock) noexcept nogil:
     if lock != NULL:
         release(lock)
+
+
+cdef inline uint32_t read_locked(Card* card, reader read, uint32_t offset, uint32_t size) noexcept nogil:
+    """What `read` finds at `offset`, the engines still meanwhile."""
+    cdef DeviceLock* lock = lock_card(card)
+    cdef uint32_t value = read(card, offset, size)
+    unlock_card(lock)
+    return value
+
+
+cdef inline void write_locked(Card* card, writer write, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil:
+    cdef DeviceLock* lock = lock_card(card)
+    write(card, offset, value, size)
+    unlock_card(lock)

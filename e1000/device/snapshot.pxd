@@ -39,6 +39,8 @@ cdef enum Refusal:                  # why a card cannot be restored, or saved
     BUSY
     REFUSALS
 
+cdef bytes take_snapshot(Card* card, object device)
+cdef int restore_snapshot(Card* card, object snapshot, object device) except -1
 cdef uint32_t checksum(const Snapshot* snapshot) noexcept nogil
 cdef Refusal save(const Card* card, Snapshot* snapshot) noexcept nogil
 cdef Refusal load(Card* card, const uint8_t* content, uint64_t size, Card* scratch) noexcept nogil

@@ -6,14 +6,17 @@ saved without further ado, and a pointer that is not named there fails a test. W
 A snapshot may come from anywhere: nothing in it is used before it was found possible, and a card that refuses one is unchanged.
 """
 
+from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from e1000.device.eeprom cimport eeprom_is_possible
-from e1000.device.faults cimport has_cable
+from e1000.device.faults cimport faults_restored, has_cable, settle
 from e1000.device.flow cimport LONGEST_PAUSE, flow_is_possible, flow_resume
 from e1000.device.interrupt cimport update_line
 from e1000.device.link cimport derive_link, link_is_possible, link_restart, link_resume
+from e1000.device.lock cimport lock_card, unlock_card
 from e1000.device.mdio cimport mdio_is_possible
 from e1000.device.mmio cimport derive, registers_are_possible
 from e1000.device.moderation cimport moderation_resume, times_to_waits, waits, waits_are_possible, waits_to_times
@@ -21,11 +24,11 @@ from e1000.device.pci cimport pci_derive, pci_is_possible
 from e1000.device.phy cimport PHY_NEGOTIATION_TIME, phy_is_possible
 from e1000.device.rx cimport packet_buffer_is_possible
 from e1000.device.rx_fifo cimport fifo_is_possible
-from e1000.device.state cimport GENERAL_PROCESS, HOLD_PAUSE, NEVER, Card
+from e1000.device.state cimport GENERAL_PROCESS, HOLD_PAUSE, NEVER, Card, DeviceLock
 from e1000.device.threshold cimport kept_are_possible
 from e1000.device.timers cimport cancel_timers
 from e1000.device.tx cimport TX_PAUSE, tx_resume
-from e1000.device.watch cimport saw_restore
+from e1000.device.watch cimport RING_RX, RING_TX, saw_restore
 from fastring.clock cimport Clock, Timer
 from fastring.crc cimport crc32_update
 
@@ -60,6 +63,53 @@ REFUSED = (
     "a timer runs in it, and this card has no clock",
     "the card is transmitting: a wire or a sink cannot do that from inside",
 )
+
+
+cdef bytes take_snapshot(Card* card, object device):
+    """E1000Device.snapshot: what is late is written back first, for a snapshot holds no faults."""
+    cdef bytes out = PyBytes_FromStringAndSize(NULL, sizeof(Snapshot))
+    cdef Snapshot* snapshot = <Snapshot*>PyBytes_AsString(out)
+    cdef DeviceLock* lock
+    cdef Refusal refusal
+    with nogil:
+        lock = lock_card(card)
+        if not card.tx_running:
+            settle(card, RING_TX)
+            settle(card, RING_RX)
+        refusal = save(card, snapshot)
+        unlock_card(lock)
+    if refusal != ACCEPTED:
+        raise RuntimeError(f"{device!r} cannot be saved now: {REFUSED[refusal]}")
+    return out
+
+
+cdef int restore_snapshot(Card* card, object snapshot, object device) except -1:
+    """E1000Device.restore, from any object with a buffer of bytes."""
+    cdef const uint8_t[::1] given = snapshot
+    cdef uint64_t size = given.shape[0]
+    cdef uint8_t* content = <uint8_t*>malloc(sizeof(Snapshot))       # aligned, and out of reach of who gave it
+    cdef Card* scratch = <Card*>malloc(sizeof(Card))
+    cdef DeviceLock* lock
+    cdef Refusal refusal
+    try:
+        if content == NULL or scratch == NULL:
+            raise MemoryError()
+        if size:
+            memcpy(content, &given[0], min(size, sizeof(Snapshot)))
+        with nogil:
+            lock = lock_card(card)
+            refusal = load(card, content, size, scratch)
+            if refusal == ACCEPTED:
+                faults_restored(card)
+            unlock_card(lock)
+    finally:
+        free(content)
+        free(scratch)
+    if refusal == BUSY:
+        raise RuntimeError(f"{device!r} cannot be restored now: {REFUSED[refusal]}")
+    if refusal != ACCEPTED:
+        raise ValueError(f"cannot restore a card from this: {REFUSED[refusal]}")
+    return 0
 
 
 cdef void keep_process(Card* to, const Card* source) noexcept nogil:
