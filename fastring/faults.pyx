@@ -59,7 +59,14 @@ cdef class FaultyWire(Wire):
 
     `bad_crc`, `alignment`, `symbol_error`, `rx_error`, `sequence_error`, `carrier_error`: damaged on the way. `runt`, `fragment`: cut
     below 60 bytes, with a right and a wrong CRC; `oversize`, `jabber`: the same above 1518. `bad_checksum`: a bit of the payload is
-    flipped and the CRC right, as by a switch's bad memory. `lost`: it never arrives. Raises OSError EBUSY if the wire has a card.
+    flipped and the CRC right, as by a switch's bad memory. `lost`: it never arrives.
+
+    `seed`: 64 bits; each packet takes as many numbers from it, whatever the rates, and one refused and offered again the same. Lengths
+    are bytes without the CRC. What is sent passes untouched; what arrives and is longer than 64 KiB may be lost, and no more.
+    It takes the wire over and holds it: a card plugs into the FaultyWire, and closing that closes both. Packets are spoiled in a copy, on
+    the thread that the inner wire delivers on, one at a time and without the GIL; `counts` may be read from any.
+    Raises OSError EBUSY if the wire has a card, TypeError for no fault, ValueError for no rate, MemoryError. What a card makes of each
+    fault is its manual's: §13.7 for the 82540EM, as flags of a Frame (FRAME_BAD_CRC and so on).
     """
 
     def __cinit__(self):

@@ -58,7 +58,13 @@ cdef class E1000Device:
     each `e1000.strict.Breach`. None of them changes what the card does.
     `faults`: an `e1000.device.Faults`, what goes wrong in this card.
     `device_id`: 0x100E, or 0x100F to be found as an 82545EM: written into the EEPROM too; by default what that says.
-    Register accesses run the engines on the calling thread, unless a DeviceThread does. Close it, or leave ``with``, to unplug.
+
+    Offsets are bytes from the start of a BAR or of configuration space, values unsigned, little-endian; times are ns of the clock.
+    It holds its wire, clock and faults, which serve no other card (a clock may); a bus holds it. Close it, or leave ``with``, to unplug.
+    Register accesses run the engines on the calling thread: one thread at a time, the clock's if there is one. A DeviceThread runs them on
+    its own, and accesses may then come from any. What a wire or a handler in Python raises reaches no access.
+    Raises ValueError for an address, image, id, offset or size that is none, and for faults that need a clock; OSError EBUSY when wire or
+    faults have a card already, and whatever the EEPROM's file raises; MemoryError. §: see `e1000`; each register's is in `e1000.regmap`.
     """
 
     def __cinit__(self):
@@ -223,16 +229,20 @@ cdef class E1000Device:
             write_locked(self.card, config_write, offset, value, size)
 
     def snapshot(self):
-        """The whole state of the card as bytes, for `restore`: registers, FIFO, EEPROM, PHY, configuration space, statistics, what its
-        timers have to go. Not the host's memory, nor what it is plugged into. Raises RuntimeError from inside its own transmission.
+        """The whole state of the card as bytes, for `restore`: registers, FIFO, EEPROM, PHY, configuration space, statistics, timers.
+
+        Some 200 KB, the caller's; times in it are ns that a timer has to go. Not the host's memory, nor what it is plugged into, nor
+        faults: a descriptor that is late is written back first. With a clock on the clock's thread, without on any that may access it.
+        Raises RuntimeError from inside its own transmission. It holds for this build: a card laid out otherwise refuses it.
         """
         return take_snapshot(self.card, self)
 
     def restore(self, snapshot):
         """Make it the card that `snapshot` was taken of: it goes on where that one was, on this card's bus, wire and clock.
 
-        Raises ValueError, and changes nothing, for what is no snapshot from such a build, was damaged, or holds what no card can;
-        RuntimeError from inside its own transmission. With a clock, on the clock's thread only.
+        `snapshot`: any object whose buffer is bytes; copied, and never changed. A cable that was plugged in, or pulled, since is noticed.
+        With a clock, on the clock's thread only. Raises ValueError, and changes nothing, for what is no snapshot from such a build, was
+        damaged, or holds what no card can; RuntimeError from inside its own transmission; MemoryError.
         """
         restore_snapshot(self.card, snapshot, self)
 

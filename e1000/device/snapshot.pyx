@@ -66,7 +66,11 @@ REFUSED = (
 
 
 cdef bytes take_snapshot(Card* card, object device):
-    """E1000Device.snapshot: what is late is written back first, for a snapshot holds no faults."""
+    """The card as new bytes of a Snapshot's size, for E1000Device.snapshot; `device` is named in errors.
+
+    What is late is written back first, for a snapshot holds no faults. With the GIL, on the clock's thread if there is one; locks the card
+    and lets go of the GIL meanwhile. Raises RuntimeError from inside the card's own transmission.
+    """
     cdef bytes out = PyBytes_FromStringAndSize(NULL, sizeof(Snapshot))
     cdef Snapshot* snapshot = <Snapshot*>PyBytes_AsString(out)
     cdef DeviceLock* lock
@@ -84,7 +88,11 @@ cdef bytes take_snapshot(Card* card, object device):
 
 
 cdef int restore_snapshot(Card* card, object snapshot, object device) except -1:
-    """E1000Device.restore, from any object with a buffer of bytes."""
+    """Make it the card in `snapshot`, any object with a buffer of bytes, which is copied; for E1000Device.restore.
+
+    As `take_snapshot`. Raises RuntimeError from inside the card's own transmission, ValueError for what `load` refuses, with its reason
+    from REFUSED, the card unchanged; MemoryError.
+    """
     cdef const uint8_t[::1] given = snapshot
     cdef uint64_t size = given.shape[0]
     cdef uint8_t* content = <uint8_t*>malloc(sizeof(Snapshot))       # aligned, and out of reach of who gave it
@@ -145,7 +153,10 @@ cdef inline bint is_wait(int64_t wait, int64_t most) noexcept nogil:
 
 
 cdef Refusal save(const Card* card, Snapshot* snapshot) noexcept nogil:
-    """Write the card into `snapshot`. BUSY from inside its own transmission."""
+    """Write the card into `snapshot`, the caller's, all of it. The card locked, its clock's thread; times become ns to go.
+
+    Returns ACCEPTED, or BUSY from inside its own transmission, `snapshot` then untouched.
+    """
     cdef int64_t now = now_of(card)
     if card.tx_running:
         return BUSY
@@ -172,7 +183,11 @@ cdef uint32_t checksum(const Snapshot* snapshot) noexcept nogil:
 
 
 cdef Refusal load(Card* card, const uint8_t* content, uint64_t size, Card* scratch) noexcept nogil:
-    """Make the card what `content`, aligned as a Snapshot, says; or leave it alone, and say why. `scratch`: to work in."""
+    """Make the card what `content` says; or leave it alone, and say why.
+
+    `content`: `size` bytes, at least sizeof(Snapshot) readable, aligned as one, and nobody else's; it is believed in nothing. `scratch`:
+    to work in. Both stay the caller's. The card locked, its clock's thread, and timers run on from now.
+    """
     cdef const Snapshot* snapshot = <const Snapshot*>content
     cdef Refusal refusal
     if card.tx_running:

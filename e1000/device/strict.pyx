@@ -88,6 +88,14 @@ cdef inline uint32_t distance(uint32_t start, uint32_t end, uint32_t count) noex
 
 
 cdef class Strict:
+    """Holds the accesses to one card against the manual, and adds what it finds to `breaches`, an `e1000.strict.Breaches`, which it holds.
+
+    `E1000Device(strict=True)` makes it and owns it; `Card.watch` leads to it. It sees an access before its effect, and descriptors when a
+    doorbell gives them to the card; it reads memory of the host and changes nothing. Values, offsets and descriptors are the card's own,
+    times ns of its clock, or monotonic. Its functions run inside the access, on its thread, the card locked, without the GIL, taken for a
+    breach alone. What adding one raises (from a user's function) goes to sys.unraisablehook. The rules and their sections (§) of the
+    manual: `e1000.strict.RULES`.
+    """
 
     def __cinit__(self, breaches):
         self.breaches = breaches
