@@ -11,6 +11,7 @@ from e1000.bus.base import Bus
 from e1000.driver.ethtool import Ethtool
 from e1000.driver.hw import CAUSES, Hw
 from e1000.driver.napi import IMS_ENABLE_MASK, E1000Napi
+from e1000.driver.offload import Offloads
 from e1000.driver.param import buffer_size, check_ring, interrupt_rate
 from e1000.driver.rx_mode import RxFilter
 from e1000.driver.rxring import RxRing
@@ -20,13 +21,14 @@ from e1000.driver.watchdog import WatchdogTask
 from fastring.clock import TimerHandle
 from softnet.ethernet import ETH_HLEN, VLAN_HLEN, is_valid_ether_addr
 from softnet.netdev import NetDevice
+from softnet.netdev_features import Feature
 from softnet.stack import Stack
 from softnet.stats import Stats64
 
 log = logging.getLogger("e1000")
 
 
-class E1000Adapter:
+class E1000Adapter(Offloads):
     """net_device_ops for one 82540EM on `bus`. Made by `pci.probe`; `stack` polls it.
 
     `tx_descriptors`, `rx_descriptors`: 80 to 4096, multiples of 8. `rs_every`: packets from one status report to the next.
@@ -48,6 +50,7 @@ class E1000Adapter:
         check_ring("rx_descriptors", rx_descriptors)
         if rs_every < 1:
             raise OSError(errno.EINVAL, f"rs_every is at least 1 packet, not {rs_every}")
+        super().__init__()
         self.bus = bus
         self.stack = stack
         self.tx_descriptors = tx_descriptors
@@ -185,7 +188,11 @@ class E1000Adapter:
     def set_rx_mode(self, device: NetDevice) -> None:
         """ndo_set_rx_mode."""
         self.rx_filter.apply(
-            promiscuous=device.promiscuous, allmulti=device.allmulti > 0, unicast=device.uc, multicast=device.mc
+            promiscuous=device.promiscuous,
+            allmulti=device.allmulti > 0,
+            vlans=self.filters_vlans,
+            unicast=device.uc,
+            multicast=device.mc,
         )
 
     def set_mac_address(self, device: NetDevice, address: bytes) -> None:
@@ -244,14 +251,18 @@ class E1000Adapter:
         """§14.4: address, filters, ring, buffers of the right size."""
         self.rx_filter.set_station(device.dev_addr)
         self.set_rx_mode(device)
-        size, control = buffer_size(self.mtu)
-        self.rx = RxRing(self.bus, self.stack.clock, device.sink, count=self.rx_descriptors, buffer_size=size)
+        keep_bad, keep_fcs = bool(self.features & Feature.RXALL), bool(self.features & Feature.RXFCS)
+        size, control = buffer_size(self.mtu, fcs=keep_fcs)
+        sink = self.rx_sink(device)
+        self.rx = RxRing(
+            self.bus, self.stack.clock, sink, count=self.rx_descriptors, buffer_size=size, keep_bad=keep_bad, keep_fcs=keep_fcs
+        )
         self._program_ring(regs.RDBAL, regs.RDBAH, regs.RDLEN, regs.RDH, regs.RDT, self.rx)
         self.bus.write(regs.RDTR, 0)
         self.bus.write(regs.RADV, 0)
         self.napi.tx, self.napi.rx = self.tx, self.rx
         self.napi.reset_itr()
-        self.bus.write(regs.RCTL, control | self.rx_filter.mode | regs.RCTL_BAM | regs.RCTL_SECRC)
+        self.bus.write(regs.RCTL, control | self.set_up_receive(sink) | self.rx_filter.mode | regs.RCTL_BAM)
 
     def _start(self) -> None:
         """Enable both units, give the card its buffers, unmask."""
@@ -290,6 +301,7 @@ class E1000Adapter:
         """Add what rings counted since probe."""
         for name in ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped"):
             setattr(stats, name, getattr(stats, name) + getattr(self._closed, name))
+        stats.rx_dropped += self.rx_skbs.failed
         _count_tx(self.tx, stats)
         _count_rx(self.rx, stats)
 

@@ -27,7 +27,8 @@ GSTRINGS_STATS = (
     ("tx_multi_coll_ok", "mcc"), ("tx_timeout_count", ""), ("tx_restart_queue", ""), ("rx_long_length_errors", "roc"),
     ("rx_short_length_errors", "ruc"), ("rx_align_errors", "algnerrc"), ("tx_tcp_seg_good", "tsctc"), ("tx_tcp_seg_failed", "tsctfc"),
     ("rx_flow_control_xon", "xonrxc"), ("rx_flow_control_xoff", "xoffrxc"), ("tx_flow_control_xon", "xontxc"),
-    ("tx_flow_control_xoff", "xofftxc"), ("rx_long_byte_count", "gorc"), ("alloc_rx_buff_failed", ""),
+    ("tx_flow_control_xoff", "xofftxc"), ("rx_long_byte_count", "gorc"), ("rx_csum_offload_good", ""),
+    ("rx_csum_offload_errors", ""), ("alloc_rx_buff_failed", ""),
     ("tx_smbus", "mgtptc"), ("rx_smbus", "mgtprc"), ("dropped_smbus", "mgtpdc"),
 )
 # The registers of `ethtool -d`, in its order
@@ -131,6 +132,8 @@ class Ethtool:
         elsewhere = {
             "tx_timeout_count": self.adapter.tx_timeout_count,
             "tx_restart_queue": device.txq.wakes,
+            "rx_csum_offload_good": self.adapter.rx_skbs.csum_good,
+            "rx_csum_offload_errors": self.adapter.rx_skbs.csum_errors,
             "alloc_rx_buff_failed": self.adapter.alloc_rx_buff_failed,
         }
         return {

@@ -23,4 +23,5 @@ cdef class E1000Napi(Napi):
     cdef uint64_t seen[4]               # packets and bytes, sent and received, that set_itr has accounted for
     cdef void interrupt(self) noexcept nogil
     cdef void tell_link_changed(self) noexcept nogil
+    cdef void take_error(self) noexcept nogil
     cdef void set_itr(self) noexcept nogil

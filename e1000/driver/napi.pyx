@@ -93,12 +93,19 @@ cdef class E1000Napi(Napi):
         """Completions first: they make room. Interrupts come back only if complete_done says so."""
         cdef int work
         self.tx.clean()
+        if self.tx.error is not None:
+            self.take_error()
         work = self.rx.clean(budget)
         if work < budget and self.complete_done(work):
             if self.itr_setting & 3:
                 self.set_itr()
             self.bus.write32(IMS, ENABLED)
         return work
+
+    cdef void take_error(self) noexcept nogil:
+        """What a destructor of a packet raised: for Softirq.net_rx_action to raise."""
+        with gil:
+            self.error, self.tx.error = self.tx.error, None
 
     cdef void set_itr(self) noexcept nogil:
         """Adapt the interrupt rate to what came since the last time (e1000_set_itr); towards more interrupts in steps."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from e1000 import regs
-from softnet.ethernet import ETH_HLEN, VLAN_HLEN
+from softnet.ethernet import ETH_FCS_LEN, ETH_HLEN, VLAN_HLEN
 
 MIN_DESCRIPTORS, MAX_DESCRIPTORS = 80, 4096  # E1000_MIN_TXD, E1000_MAX_82544_TXD
 MIN_MTU = 46  # ETH_ZLEN - ETH_HLEN
@@ -35,9 +35,9 @@ def interrupt_rate(rx_usecs: int) -> tuple[int, int]:
     return rate & ~3, rate  # the low two bits would mean a dynamic mode
 
 
-def buffer_size(mtu: int) -> tuple[int, int]:
-    """Receive buffer for an MTU: its bytes, and RCTL's BSIZE, BSEX and LPE for it (§13.4.22)."""
-    longest = mtu + ETH_HLEN + VLAN_HLEN
+def buffer_size(mtu: int, *, fcs: bool = False) -> tuple[int, int]:
+    """Receive buffer for an MTU, with the CRC or without: its bytes, and RCTL's BSIZE, BSEX and LPE for it (§13.4.22)."""
+    longest = mtu + ETH_HLEN + VLAN_HLEN + (ETH_FCS_LEN if fcs else 0)
     long_packets = regs.RCTL_LPE if mtu > 1500 else 0
     for code, size in ((3, 4096), (2, 8192), (1, 16384)):
         if longest <= 2048:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from e1000.bus.base import Bus
 from e1000.driver.control import E1000Adapter
 from e1000.driver.hw import EEPROM_SUM, EEPROM_WORDS, EepromError, Hw
+from e1000.driver.offload import set_up_features
 from e1000.driver.param import MAX_MTU, MIN_MTU
 from softnet.ethernet import is_valid_ether_addr, random_ether_addr
 from softnet.netdev import NetDevice
@@ -76,6 +77,8 @@ def probe(
             device.addr_assign_type = AddrAssign.RANDOM
             log.warning("%r: using random address %s", bus, address.hex(":"))
         device.ethtool_ops = adapter.ethtool
+        set_up_features(device)
+        adapter.features = device.features
         device.unicast_flt = True
         device.carrier_off()
         undo.pop_all()

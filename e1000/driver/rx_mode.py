@@ -10,6 +10,7 @@ from e1000.bus.base import Bus
 RAR_ENTRIES = 16  # the first is the station address
 MTA_WORDS = 128
 EVERYTHING = regs.RCTL_UPE | regs.RCTL_MPE
+MODE = EVERYTHING | regs.RCTL_VFE
 
 
 def hash_mc_addr(address: bytes) -> int:
@@ -31,7 +32,7 @@ class RxFilter:
         self.forget()
 
     def forget(self) -> None:
-        """After a reset: of RAR and MTA everything must be written; RCTL has neither flag."""
+        """After a reset: of RAR and MTA everything must be written; RCTL has none of the flags."""
         self._mode = 0
         self._rar = [False] * RAR_ENTRIES
         self._mta = [-1] * MTA_WORDS
@@ -40,9 +41,16 @@ class RxFilter:
         """RAR 0 (e1000_rar_set)."""
         self._set(0, address)
 
-    def apply(self, *, promiscuous: bool, allmulti: bool, unicast: Iterable[bytes], multicast: Iterable[bytes]) -> None:
-        """Unicast first, for want of any hash: more than there are registers is unicast-promiscuous. Then multicast, then the hash."""
+    def apply(
+        self, *, promiscuous: bool, allmulti: bool, unicast: Iterable[bytes], multicast: Iterable[bytes], vlans: bool = False
+    ) -> None:
+        """Unicast first, for want of any hash: more than there are registers is unicast-promiscuous. Then multicast, then the hash.
+
+        `vlans`: of VLANs only those in VFTA, unless it is promiscuous.
+        """
         mode = EVERYTHING if promiscuous else regs.RCTL_MPE if allmulti else 0
+        if vlans and not promiscuous:
+            mode |= regs.RCTL_VFE
         unicast, multicast = list(unicast), list(multicast)
         if len(unicast) > RAR_ENTRIES - 1:
             mode |= regs.RCTL_UPE
@@ -63,12 +71,12 @@ class RxFilter:
 
     @property
     def mode(self) -> int:
-        """RCTL's UPE and MPE."""
+        """RCTL's UPE, MPE and VFE."""
         return self._mode
 
     def _set_mode(self, mode: int) -> None:
         if mode != self._mode:
-            self.bus.write(regs.RCTL, self.bus.read(regs.RCTL) & ~EVERYTHING | mode)
+            self.bus.write(regs.RCTL, self.bus.read(regs.RCTL) & ~MODE | mode)
             self._mode = mode
 
     def _set(self, i: int, address: bytes | None) -> None:

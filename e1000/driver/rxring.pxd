@@ -22,6 +22,9 @@ cdef class RxRing:
     cdef uint32_t* buffers          # the pool buffer each descriptor leads to
     cdef readonly uint32_t count
     cdef readonly uint32_t buffer_size
+    cdef readonly uint32_t fcs      # bytes of it behind each packet
+    cdef uint64_t refused           # a packet with one of these errors is dropped
+    cdef uint64_t* words            # the RxSkbs' that its packets go to, or NULL
     cdef uint32_t next_to_use, next_to_clean
     cdef readonly uint64_t packets, bytes, errors, alloc_failed, sink_failed
     cdef readonly uint64_t abandoned        # packets in the ring when it was closed

@@ -8,7 +8,17 @@ from fastring.pool import BufferPool
 @final
 class RxRing:
     sink: BurstSink | None
-    def __init__(self, bus: Bus, clock: Clock, sink: BurstSink | None, *, count: int, buffer_size: int) -> None: ...
+    def __init__(
+        self,
+        bus: Bus,
+        clock: Clock,
+        sink: BurstSink | None,
+        *,
+        count: int,
+        buffer_size: int,
+        keep_bad: bool = False,
+        keep_fcs: bool = False,
+    ) -> None: ...
     @property
     def bus(self) -> Bus: ...
     @property
@@ -17,6 +27,8 @@ class RxRing:
     def count(self) -> int: ...
     @property
     def buffer_size(self) -> int: ...
+    @property
+    def fcs(self) -> int: ...
     @property
     def packets(self) -> int: ...
     @property

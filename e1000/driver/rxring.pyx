@@ -8,8 +8,10 @@ from cython cimport final
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from e1000.desc cimport RXD_ERRORS, RXD_STAT_DD, RXD_STAT_EOP, Desc
-from e1000.regs cimport RDT
+from e1000.desc cimport (RXD_ERROR_CE, RXD_ERROR_CXE, RXD_ERROR_RXE, RXD_ERROR_SE, RXD_ERROR_SEQ, RXD_ERRORS, RXD_STAT_DD, RXD_STAT_EOP,
+                         Desc)
+from e1000.driver.rx_skb cimport RxSkbs
+from e1000.regs cimport CRC_LENGTH, RDT
 from fastring.atomic cimport load_acquire64
 from fastring.burst cimport FRAME_MORE, Burst, Frame
 from fastring.pool cimport BufferPool
@@ -21,14 +23,26 @@ cdef enum:
 
 @final
 cdef class RxRing:
-    """`count` descriptors in coherent memory with a pool of buffers of `buffer_size` bytes; bursts go to `sink`."""
+    """`count` descriptors in coherent memory with a pool of buffers of `buffer_size` bytes; bursts go to `sink`.
 
-    def __init__(self, Bus bus not None, Clock clock not None, BurstSink sink, *, uint32_t count, uint32_t buffer_size):
+    An RxSkbs gets packets with checksum errors, too. `keep_bad`: damaged packets are received as well (rx-all); `keep_fcs`: the card
+    leaves each its CRC (rx-fcs).
+    """
+
+    def __init__(self, Bus bus not None, Clock clock not None, BurstSink sink, *, uint32_t count, uint32_t buffer_size,
+                 bint keep_bad=False, bint keep_fcs=False):
         self.bus = bus
         self.clock = clock
         self.sink = sink
         self.count = count
         self.buffer_size = buffer_size
+        self.fcs = CRC_LENGTH if keep_fcs else 0
+        self.refused = RXD_ERRORS
+        if isinstance(sink, RxSkbs):
+            self.words = (<RxSkbs>sink).words
+            self.refused = RXD_ERROR_CE | RXD_ERROR_SE | RXD_ERROR_SEQ | RXD_ERROR_CXE | RXD_ERROR_RXE     # E1000_RXD_ERR_FRAME_ERR_MASK
+        if keep_bad:
+            self.refused = 0
         self.buffers = <uint32_t*>calloc(count, sizeof(uint32_t))
         if self.buffers == NULL:
             raise MemoryError()
@@ -65,7 +79,10 @@ cdef class RxRing:
         return work
 
     cdef int take_plain(self, int budget) noexcept nogil:
-        """Move packets of one descriptor without errors, nearly all there are, from the ring to the burst; stop at any other."""
+        """Move packets of one descriptor without errors, nearly all there are, from the ring to the burst; stop at any other.
+
+        None of those that become SkBuffs, which need their descriptor.
+        """
         cdef uint32_t index = self.next_to_clean, use = self.next_to_use, length, size = self.buffer_size, count = self.count
         cdef uint64_t word, bytes = 0
         cdef int64_t now = 0
@@ -73,6 +90,8 @@ cdef class RxRing:
         cdef const uint32_t* buffers = self.buffers
         cdef Frame* frame = &self.burst.frames[self.burst.count]
         cdef int work = 0
+        if self.words != NULL:
+            return 0
         while work < budget and index != use:
             # Acquire pairs with the device's release of DD: length and data are there with it.
             word = load_acquire64(&desc[index].word)
@@ -96,7 +115,7 @@ cdef class RxRing:
         self.next_to_clean = index
         self.burst.count += work
         self.packets += work
-        self.bytes += bytes
+        self.bytes += bytes - <uint64_t>work * self.fcs
         return work
 
     cdef uint32_t chain_length(self) noexcept nogil:
@@ -137,14 +156,16 @@ cdef class RxRing:
         self.burst.count = first + descriptors
         frame.flags = 0
         self.burst.frames[first].wire_len = total
-        if bad or word & RXD_ERRORS or not word & RXD_STAT_EOP:
+        if bad or total <= self.fcs or word & self.refused or not word & RXD_STAT_EOP:
             self.errors += 1
             while self.burst.count > first:
                 self.burst.count -= 1
                 self.pool.give(self.burst.frames[self.burst.count].buffer)
             return
+        if self.words != NULL:
+            self.words[first] = word
         self.packets += 1
-        self.bytes += total
+        self.bytes += total - self.fcs
 
     cdef void refill(self) noexcept nogil:
         """Give the device a buffer for every free descriptor, one staying free: RDT == RDH would mean none at all."""
@@ -189,7 +210,7 @@ cdef class RxRing:
         self.burst.release()
         while self.next_to_clean != self.next_to_use:
             word = self.desc[self.next_to_clean].word
-            if word & RXD_STAT_DD and word & RXD_STAT_EOP and not word & RXD_ERRORS:
+            if word & RXD_STAT_DD and word & RXD_STAT_EOP and not word & self.refused:
                 self.abandoned += 1
             self.pool.give(self.buffers[self.next_to_clean])
             self.next_to_clean = self.next_to_clean + 1 if self.next_to_clean + 1 != self.count else 0

@@ -1,8 +1,9 @@
 from typing import final
 
-from e1000.bus.base import Bus
+from e1000.bus.base import Bus, HostMemory
 from fastring.clock import Clock
 from fastring.txq import TxQueue, XmitTarget
+from softnet.skbuff import DropReason
 
 @final
 class TxRing(XmitTarget):
@@ -43,3 +44,7 @@ class TxRing(XmitTarget):
     def allocate(self, count: int, packet_size: int) -> None: ...
     def abort(self) -> None: ...
     def close(self) -> None: ...
+
+@final
+class TxBuffer:
+    def release(self, memory: HostMemory, reason: DropReason | None) -> None: ...

@@ -1,8 +1,10 @@
-"""TxRing: burst transmit and its completion (the kernel's e1000_xmit_frame and e1000_clean_tx_irq, by bursts).
+"""TxRing: burst transmit, and completion (the kernel's e1000_xmit_frame and e1000_clean_tx_irq, by bursts). SkBuffs: tx_skb.
 
 Status is asked for (RS) on the last packet of every burst and every `rs_every` packets; all that a report completes is one
 chunk, so that cleaning costs per chunk and not per packet. xmit and clean may run on two threads: each index has one writer.
 """
+
+from collections import deque
 
 from cython cimport final
 from libc.stdint cimport uint32_t, uint64_t
@@ -10,20 +12,19 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from e1000.bus.base cimport Bus
-from e1000.desc cimport TXD_CMD_EOP, TXD_CMD_IDE, TXD_CMD_IFCS, TXD_CMD_RS, TXD_STA_DD, Desc
+from e1000.desc cimport TXD_CMD_EOP, TXD_CMD_IFCS, TXD_STA_DD, Desc
 from e1000.regs cimport MAX_TX_BUFFER, TDT
 from fastring.atomic cimport load_acquire32, load_acquire64, load_relaxed32, store_release32
 from fastring.burst cimport FRAME_MORE, NO_BUFFER, NO_IOVA, Frame
 from fastring.clock cimport Clock
 from fastring.txq cimport TxQueue, XmitTarget
+from softnet.skbuff import DropReason
 
 cdef extern from "<errno.h>":
     int EDEADLK, ENETDOWN
 
 cdef enum:
-    MAX_SKB_FRAGS = 17
-    STOP = MAX_SKB_FRAGS + 1        # with less room than the largest packet needs, the queue stops
-    START = 2 * MAX_SKB_FRAGS       # and goes on when this much is free
+    MAX_PIECES = MAX_SKB_FRAGS + 1  # of a packet in a burst
 
 
 cdef inline bint mapped(const Frame* frame) noexcept nogil:
@@ -53,7 +54,7 @@ cdef uint32_t put_plain(TxRing ring, uint32_t use, const Frame* frame, uint32_t 
 cdef inline bint sendable(TxRing ring, const Frame* frame, int pieces) noexcept nogil:
     """Whether a packet fits descriptors and, where it must be copied, buffers. Softnet's MTU check makes it so."""
     cdef int i
-    if pieces > STOP:
+    if pieces > MAX_PIECES:
         return False
     for i in range(pieces):
         if frame[i].len > (MAX_TX_BUFFER if mapped(&frame[i]) else ring.bounce_size):
@@ -81,17 +82,6 @@ cdef uint64_t bounce(TxRing ring, uint32_t use, const Frame* frame) noexcept nog
     memcpy(ring.bounce + <uint64_t>use * ring.bounce_size, frame.data, frame.len)
     ring.bounced += 1
     return ring.bounce_iova + <uint64_t>use * ring.bounce_size
-
-
-cdef inline uint32_t report(TxRing ring, uint32_t last, Chunk* chunk) noexcept nogil:
-    """Ask for status on descriptor `last`, which completes the chunk; begin a new one. Returns its bytes."""
-    cdef uint32_t bytes = chunk.bytes
-    ring.desc[last].word |= TXD_CMD_RS | TXD_CMD_IDE
-    chunk.last = last
-    ring.chunks[ring.chunk_head & ring.chunk_mask] = chunk[0]
-    store_release32(&ring.chunk_head, ring.chunk_head + 1)          # pairs with clean's acquire
-    chunk.packets = chunk.bytes = 0
-    return bytes
 
 
 cdef uint32_t free_slots(void* ring) noexcept nogil:
@@ -124,6 +114,9 @@ cdef class TxRing(XmitTarget):
         self.chunk_mask = mask
         self.count = count
         self.next_to_use = self.next_to_clean = self.chunk_head = self.chunk_tail = 0
+        self.skbs = deque()
+        self.context[:] = [0, 0]
+        self.unrung = False
         self.bounce_size = (packet_size + 63) // 64 * 64
         self.desc_iova = self.bus.memory.alloc_coherent(count * sizeof(Desc))
         try:
@@ -207,49 +200,78 @@ cdef class TxRing(XmitTarget):
         self.queue.trans_start = self.clock.jiffies()
         self.queue.sent(bytes)
         store_release32(&self.next_to_use, use)
+        self.unrung = False
         self.bus.write32(TDT, use)                                  # releases the descriptors to the device
         self.queue.maybe_stop(free_slots, <void*>self, STOP, START)
 
     cdef uint32_t clean(self) noexcept nogil:
         """Complete what the device has sent; wake the queue when that made room. Returns packets. Poll thread."""
-        cdef uint32_t packets = 0, bytes = 0, tail = self.chunk_tail, clean = self.next_to_clean
+        cdef uint32_t packets = 0, bytes = 0, skbs = 0, tail = self.chunk_tail, clean = self.next_to_clean
         cdef uint32_t head = load_acquire32(&self.chunk_head)       # pairs with report's release
         cdef Chunk* chunk
         while tail != head:
             chunk = &self.chunks[tail & self.chunk_mask]
             if not load_acquire64(&self.desc[chunk.last].word) & TXD_STA_DD:
                 break                                               # pairs with the device's release of DD
-            packets += chunk.packets
+            packets += chunk.packets & PACKETS
+            skbs += chunk.packets >> SKB_SHIFT
             bytes += chunk.bytes
             clean = chunk.last + 1 if chunk.last + 1 != self.count else 0
             tail += 1
         if packets:
             self.chunk_tail = tail
+            if skbs:
+                self.complete_skbs(skbs)
             store_release32(&self.next_to_clean, clean)
             self.packets += packets
             self.bytes += bytes
             self.queue.completed_wake(packets, bytes, self.unused(), START, self.clock.jiffies())
         return packets
 
+    cdef void complete_skbs(self, uint32_t count) noexcept with gil:
+        """Free the oldest packets of the ring, whose end they reached, and count what they were on the wire."""
+        cdef TxBuffer buffer
+        for _ in range(count):
+            buffer = self.skbs.popleft()
+            self.packets += buffer.more_packets
+            self.bytes += buffer.more_bytes
+            try:
+                buffer.release(self.bus.memory, None)
+            except BaseException as error:      # a destructor's: kept for E1000Napi.poll
+                self.error = error
+
     def abort(self):
-        """Stop taking packets and give up those in flight (counted in `aborted`). The device must be off the ring already."""
+        """Stop taking packets and give up those in flight (counted in `aborted`). The device must be off the ring already.
+
+        Raises what a packet's destructor did, with all of it done.
+        """
         cdef Chunk* chunk
         self.running = False
         self.clean()
         while self.chunk_tail != self.chunk_head:
             chunk = &self.chunks[self.chunk_tail & self.chunk_mask]
-            self.aborted += chunk.packets
+            self.aborted += chunk.packets & PACKETS
             self.chunk_tail += 1
+        while self.skbs:
+            try:
+                (<TxBuffer>self.skbs.popleft()).release(self.bus.memory, DropReason.TX_ABORTED)
+            except BaseException as error:
+                self.error = error
         self.queue.reset_bql()
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
 
     def close(self):
         """Abort, and give the memory back; again is harmless."""
         if self.desc_iova:
-            self.abort()
-            self.bus.memory.free_coherent(self.bounce_iova)
-            self.bus.memory.free_coherent(self.desc_iova)
-            self.desc_iova = 0
-            self.desc = NULL
+            try:
+                self.abort()
+            finally:
+                self.bus.memory.free_coherent(self.bounce_iova)
+                self.bus.memory.free_coherent(self.desc_iova)
+                self.desc_iova = 0
+                self.desc = NULL
 
     @property
     def completed(self):
@@ -271,9 +293,24 @@ cdef class TxRing(XmitTarget):
         """Packets put and not completed."""
         cdef uint32_t tail = self.chunk_tail, packets = 0
         while tail != self.chunk_head:
-            packets += self.chunks[tail & self.chunk_mask].packets
+            packets += self.chunks[tail & self.chunk_mask].packets & PACKETS
             tail += 1
         return packets
 
     def __repr__(self):
         return f"<TxRing: {self.in_flight} packets in flight, {self.unused()} of {self.count} descriptors free>"
+
+
+@final
+cdef class TxBuffer:
+    """Made by tx_skb.start_xmit; `release` is its end."""
+
+    def release(self, memory, reason):
+        """Give its memory back and free the packet: it was sent, or without that dropped for `reason`. What a destructor raises."""
+        for iova in self.mapped:
+            memory.free_coherent(iova)
+        skb, self.skb = self.skb, None
+        if reason is None:
+            skb.consume()
+        else:
+            skb.kfree(reason)

@@ -22,6 +22,7 @@ from softnet.skbuff import (
 if TYPE_CHECKING:
     from softnet.netdev import NetDevice
 
+MULTI_TAGGED_FEATURES = Feature.SG | Feature.HIGHDMA | Feature.HW_CSUM | Feature.HW_VLAN_CTAG_TX
 VLAN_TYPES = (ETH_P_8021Q, ETH_P_8021AD)
 
 
@@ -102,11 +103,16 @@ def features_for(skb: SkBuff, device: NetDevice) -> Feature:
     check = getattr(device.netdev_ops, "features_check", None)
     if check is not None:
         features &= check(skb, device, features)
-    elif tagged > 1:  # vlan_features_check: few devices look behind a second tag
-        features &= Feature.SG | Feature.HIGHDMA | Feature.HW_CSUM | Feature.HW_VLAN_CTAG_TX
+    elif tagged > 1:
+        features &= MULTI_TAGGED_FEATURES
     if skb.ip_summed != CHECKSUM_NONE and not can_checksum(features, network_protocol(skb)):
         features &= ~(CSUM_MASK | GSO_SOFTWARE)  # harmonize_features: no segments without their checksums
     return features
+
+
+def vlan_features_check(skb: SkBuff, features: Feature) -> Feature:
+    """What a device without features_check does for it: few look behind a second tag. One that has it calls this itself."""
+    return features & MULTI_TAGGED_FEATURES if tags(skb) > 1 else features
 
 
 def can_checksum(features: Feature, protocol: int) -> bool:

@@ -10,7 +10,7 @@ from e1000.device import E1000Device
 from e1000.driver import probe
 from fastring.burst import Burst, CountingSink
 from fastring.wire import NullWire, pair
-from softnet import NetDevice, Stack, Stats64
+from softnet import Feature, NetDevice, Stack, Stats64
 
 MAC = bytes.fromhex("525400000001")
 
@@ -55,6 +55,7 @@ def device(stack, wire):
     with E1000Device(mac="52:54:00:00:00:01", wire=wire) as card, LocalBus(card) as bus:
         device = probe(bus, stack)
         device.netdev_ops = Driver(device.netdev_ops)
+        device.features &= ~Feature.HW_VLAN_CTAG_FILTER
         yield device
         device.unregister()
 
