@@ -9,20 +9,24 @@ if TYPE_CHECKING:
     from softnet.sch_generic import Qdisc
 
 
-def show_qdiscs(device: NetDevice, *, statistics: bool = True) -> str:
-    """The text, one qdisc after the other: with several queues an mq root, with their sums, and one for each queue in use."""
+def show_qdiscs(device: NetDevice, *, statistics: bool = True, named: bool = True) -> str:
+    """The text, one qdisc after the other: with several queues an mq root, with their sums, and one for each queue in use.
+
+    `named`: with the device's name, as tc has it when it was not asked for one.
+    """
+    dev = f"dev {device.name} " if named else ""
     queues = device.tx[: device.real_num_tx_queues]
     qdiscs = [queue.qdisc_sleeping or queue.qdisc for queue in queues]
     if len(device.tx) == 1 or not qdiscs[0].enqueues:
-        return "\n".join(_lines(device, qdiscs[:1], qdiscs[0].kind, "root refcnt 2", qdiscs[0].options, statistics))
-    lines = _lines(device, qdiscs, "mq", "root", "", statistics)
+        return "\n".join(_lines(qdiscs[:1], qdiscs[0].kind, f"{dev}root refcnt 2", qdiscs[0].options, statistics))
+    lines = _lines(qdiscs, "mq", f"{dev}root", "", statistics)
     for number, qdisc in enumerate(qdiscs, 1):
-        lines += _lines(device, [qdisc], qdisc.kind, f"parent :{number:x}", qdisc.options, statistics)
+        lines += _lines([qdisc], qdisc.kind, f"{dev}parent :{number:x}", qdisc.options, statistics)
     return "\n".join(lines)
 
 
-def _lines(device: NetDevice, qdiscs: list[Qdisc], kind: str, place: str, options: str, statistics: bool) -> list[str]:
-    lines = [" ".join(filter(None, (f"qdisc {kind} 0: dev {device.name}", place, options)))]
+def _lines(qdiscs: list[Qdisc], kind: str, place: str, options: str, statistics: bool) -> list[str]:
+    lines = [f"qdisc {kind} 0: {place} {options}"]
     if not statistics:
         return lines
 
@@ -31,7 +35,7 @@ def _lines(device: NetDevice, qdiscs: list[Qdisc], kind: str, place: str, option
 
     lines.append(
         f" Sent {total('bytes')} bytes {total('packets')} pkt"
-        f" (dropped {total('drops')}, overlimits {total('overlimits')} requeues {total('requeues')})"
+        f" (dropped {total('drops')}, overlimits {total('overlimits')} requeues {total('requeues')}) "
     )
     lines.append(f" backlog {total('backlog')}b {total('qlen')}p requeues {total('requeues')}")
     if kind != "mq":

@@ -221,14 +221,14 @@ def test_tc_shows_mq_with_the_sums_and_a_qdisc_a_queue(make):
     send(device, queue_mapping=2)
     priomap = "bands 3 priomap 1 2 2 2 1 2 0 0 1 1 1 1 1 1 1 1"
     assert show_qdiscs(device).splitlines() == [
-        "qdisc mq 0: dev eth0 root",
-        " Sent 378 bytes 9 pkt (dropped 0, overlimits 0 requeues 0)",
+        "qdisc mq 0: dev eth0 root ",
+        " Sent 378 bytes 9 pkt (dropped 0, overlimits 0 requeues 0) ",
         " backlog 84b 2p requeues 0",
         f"qdisc pfifo_fast 0: dev eth0 parent :1 {priomap}",
-        " Sent 336 bytes 8 pkt (dropped 0, overlimits 0 requeues 0)",
+        " Sent 336 bytes 8 pkt (dropped 0, overlimits 0 requeues 0) ",
         " backlog 84b 2p requeues 0",
         f"qdisc pfifo_fast 0: dev eth0 parent :2 {priomap}",
-        " Sent 42 bytes 1 pkt (dropped 0, overlimits 0 requeues 0)",
+        " Sent 42 bytes 1 pkt (dropped 0, overlimits 0 requeues 0) ",
         " backlog 0b 0p requeues 0",
     ]
 
@@ -242,7 +242,7 @@ def test_tc_shows_one_queue_as_the_root(make):
     assert show_qdiscs(device).splitlines() == [
         "qdisc fq_codel 0: dev eth0 root refcnt 2 limit 10240p flows 1024 quantum 1514 target 5ms interval 100ms memory_limit 32Mb ecn "
         "drop_batch 64",
-        " Sent 42 bytes 1 pkt (dropped 0, overlimits 0 requeues 0)",
+        " Sent 42 bytes 1 pkt (dropped 0, overlimits 0 requeues 0) ",
         " backlog 0b 0p requeues 0",
         "  maxpacket 0 drop_overlimit 0 new_flow_count 0 ecn_mark 0",
         "  new_flows_len 0 old_flows_len 0",
@@ -250,4 +250,4 @@ def test_tc_shows_one_queue_as_the_root(make):
     device.stop()
     device.qdisc_class, device.tx_queue_len = None, 0
     device.open()
-    assert show_qdiscs(device, statistics=False) == "qdisc noqueue 0: dev eth0 root refcnt 2"
+    assert show_qdiscs(device, statistics=False) == "qdisc noqueue 0: dev eth0 root refcnt 2 "

@@ -12,6 +12,7 @@ from drivers import RingDriver, make_device
 
 from softnet import Flag, NetDevice, OperState, Stats64
 from softnet.netdev_features import LinkMode
+from softnet.tc import show_qdiscs
 from softnet.views import iproute, procfs
 from softnet.views.sysfs import NoSuchAttribute, kstrtoul
 
@@ -153,7 +154,7 @@ def steps(stack, device):
 def real(script):
     """Run `ip` in a network namespace of its own; skip where that may not be."""
     if not shutil.which("ip") or not shutil.which("unshare"):
-        pytest.skip("needs ip and unshare")
+        pytest.skip("needs iproute2 and unshare")
     done = subprocess.run(["unshare", "-rn", "sh", "-c", script], capture_output=True, text=True, timeout=60)
     if done.returncode == 9 or "unshare" in done.stderr:
         pytest.skip(f"cannot make devices here: {done.stderr.strip()}")
@@ -174,6 +175,66 @@ def test_every_view_is_that_of_the_real_ip(stack):
             name = ["-j"] * ("json" in options) + ["-s"] * options.get("stats", 0)
             shown.append(f"@ {' '.join(name)}\n" + iproute.link(stack, "ring0", **options))
     assert "".join(shown) == real(IFB)
+
+
+DETAILS = """
+echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6
+ip link add ring0 address 52:54:00:00:00:01 numtxqueues 3 type ifb || exit 9
+ip -d link show ring0
+ip link set ring0 alias here promisc on up
+ip -d link show ring0; ip -d -j link show ring0; ip link show up; ip -j link show up
+"""
+
+
+def test_details_are_those_of_the_real_ip_but_for_what_it_has_of_ipv6_and_its_kind(stack):
+    stack.new_ifindex()
+    device = NetDevice(stack, QuietDriver(), dev_addr=MAC, name="ring0", min_mtu=0, num_tx_queues=3)
+    device.max_mtu = 0
+    device.flags_set = Flag.BROADCAST | Flag.NOARP
+    device.tx_queue_len = 32
+    device.register()
+    device.perm_addr = b""
+    shown = iproute.link(stack, "ring0", details=True)
+    device.set_alias("here")
+    device.promiscuous = True
+    device.open()
+    shown += iproute.link(stack, "ring0", details=True) + iproute.link(stack, "ring0", details=True, json=True)
+    shown += iproute.link(stack, up=True) + iproute.link(stack, up=True, json=True).replace("[", "[{},", 1)  # lo is down
+    actual = real(DETAILS).replace("\n    ifb addrgenmode eui64 ", "").replace("524280", "65536")
+    actual = actual.replace('"linkinfo":{"info_kind":"ifb"},"inet6_addr_gen_mode":"eui64",', "").replace("numrxqueues 3", "numrxqueues 1")
+    assert shown == actual.replace("qdisc pfifo_fast", "qdisc mq")
+
+
+def test_what_is_down_is_left_out_if_so_asked(device, stack):
+    assert iproute.link(stack, up=True) == ""
+    assert iproute.link(stack, up=True, json=True) == "[{}]\n"  # as ip has it
+    device.open()
+    assert iproute.link(stack, up=True) == iproute.link(stack)
+
+
+# --- the real tc ---
+
+QDISC = """
+echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6
+ip link add ring0 type ifb || exit 9
+ip link set ring0 up
+tc qdisc show dev ring0; tc -s qdisc show dev ring0; tc qdisc
+ip link add ring1 txqueuelen 0 type ifb
+ip link set ring1 up
+tc -s qdisc show dev ring1
+"""
+
+
+def test_a_queue_is_shown_as_the_real_tc_shows_it(stack):
+    device = new_device(stack, name="ring0")
+    device.register()
+    device.open()
+    shown = [show_qdiscs(device, statistics=False, named=False), show_qdiscs(device, named=False), show_qdiscs(device, statistics=False)]
+    device.stop()
+    device.change_tx_queue_len(0)
+    device.open()
+    shown.append(show_qdiscs(device, named=False))
+    assert "".join(f"{text}\n" for text in shown) == real(QDISC)
 
 
 # --- /proc/net/dev ---

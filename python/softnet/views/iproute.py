@@ -7,6 +7,7 @@ import json as json_module
 from typing import TYPE_CHECKING, Any
 
 from softnet.netdev_features import Flag
+from softnet.skbuff import GSO_MAX_SIZE
 from softnet.stack import Stack
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ FLAG_ORDER = (
     Flag.DORMANT,
 )  # fmt: skip
 
+GSO_MAX_SEGS = 65535
+
 Column = tuple[str, int]  # its title, and the count below it
 
 # JSON keys that are not the field's name without rx_ and tx_.
@@ -28,18 +31,23 @@ TX_ERROR_KEYS = ("aborted_errors", "fifo_errors", "window_errors", "heartbeat_er
 UNSIDED = ("multicast", "collisions")
 
 
-def link(stack: Stack, name: str | None = None, *, stats: int = 0, json: bool = False) -> str:
-    """What `ip link show [name]` prints; `stats`: how often -s is given, `json`: -j. Raises OSError ENODEV."""
+def link(
+    stack: Stack, name: str | None = None, *, stats: int = 0, details: bool = False, json: bool = False, up: bool = False
+) -> str:
+    """What `ip link show [name] [up]` prints; `stats`: how often -s is given, `details`: -d, `json`: -j. Raises OSError ENODEV."""
     with stack.rtnl:
         if name is not None and name not in stack.devices:
             raise OSError(errno.ENODEV, f'Device "{name}" does not exist.')
         devices = list(stack.devices.values()) if name is None else [stack.devices[name]]
+        shown = [device for device in devices if device.up or not up]
         if json:
-            return json_module.dumps([link_object(device, stats=stats) for device in devices], separators=(",", ":")) + "\n"
-        return "".join(_link_text(device, stats=stats) for device in devices)
+            # What is filtered out leaves an empty object.
+            objects = [link_object(device, stats=stats, details=details) if device in shown else {} for device in devices]
+            return json_module.dumps(objects, separators=(",", ":")) + "\n"
+        return "".join(_link_text(device, stats=stats, details=details) for device in shown)
 
 
-def link_object(device: NetDevice, *, stats: int = 0) -> dict[str, Any]:
+def link_object(device: NetDevice, *, stats: int = 0, details: bool = False) -> dict[str, Any]:
     """One device as `ip -j link` has it, with its keys in their order."""
     entry: dict[str, Any] = {
         "ifindex": device.ifindex,
@@ -59,6 +67,8 @@ def link_object(device: NetDevice, *, stats: int = 0) -> dict[str, Any]:
         del entry["txqlen"]
     if _perm_addr_differs(device):
         entry["permaddr"] = device.perm_addr.hex(":")
+    if details:
+        entry |= {key: value for key, _, value in _details(device)}
     if device.ifalias:
         entry["ifalias"] = device.ifalias
     if stats:
@@ -88,7 +98,24 @@ def _perm_addr_differs(device: NetDevice) -> bool:
     return any(device.perm_addr) and device.perm_addr != device.dev_addr
 
 
-def _link_text(device: NetDevice, *, stats: int) -> str:
+def _details(device: NetDevice) -> list[tuple[str, str, int]]:
+    """What -d adds: key, title and value. Without IPv6 there is no addrgenmode."""
+    return [
+        ("promiscuity", " promiscuity", device.promiscuity),
+        ("allmulti", " allmulti", device.allmulti),
+        ("min_mtu", "minmtu", max(device.min_mtu, 0)),
+        ("max_mtu", "maxmtu", device.max_mtu),
+        ("num_tx_queues", "numtxqueues", device.num_tx_queues),
+        ("num_rx_queues", "numrxqueues", device.num_rx_queues),
+        ("gso_max_size", "gso_max_size", GSO_MAX_SIZE),
+        ("gso_max_segs", "gso_max_segs", GSO_MAX_SEGS),
+        ("tso_max_size", "tso_max_size", GSO_MAX_SIZE),
+        ("tso_max_segs", "tso_max_segs", GSO_MAX_SEGS),
+        ("gro_max_size", "gro_max_size", GSO_MAX_SIZE),
+    ]
+
+
+def _link_text(device: NetDevice, *, stats: int, details: bool) -> str:
     queue = f"qlen {device.tx_queue_len}" if device.tx_queue_len else ""
     lines = [
         f"{device.ifindex}: {device.name}: <{','.join(flag_names(device))}> mtu {device.mtu} qdisc {qdisc_name(device)} "
@@ -97,6 +124,8 @@ def _link_text(device: NetDevice, *, stats: int) -> str:
     ]
     if _perm_addr_differs(device):
         lines[-1] += f" permaddr {device.perm_addr.hex(':')}"
+    if details:
+        lines[-1] += "".join(f"{title} {value} " for _, title, value in _details(device))
     if device.ifalias:
         lines.append(f"    alias {device.ifalias}")
     if stats:
