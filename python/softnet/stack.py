@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ class Stack:
         self.taps: list[Handler] = []  # ptype_all: packet sockets on every device
         self.protocols: dict[int, list[Handler]] = {}  # ptype_base, by ETH_P_*
         self.notifiers: list[Notifier] = []
+        self.work: list[Callable[[], object]] = []  # called by each `run` before anything else, where rtnl may be taken
         self._next_ifindex = 1
         self._scheduled: dict[Qdisc, None] = {}
 
@@ -126,6 +128,8 @@ class Stack:
     def run(self) -> int:
         """Fire due timers and run the softirqs until nothing is pending; return how many packets and interrupts they handled."""
         total, done = 0, 1
+        for work in tuple(self.work):
+            work()
         while done:
             self.clock.fire_due()
             done = self.softirq.net_rx_action()
