@@ -1,9 +1,11 @@
 """What README.md shows is what happens: its commands are run and its Python is executed."""
 
+import os
 import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -27,13 +29,35 @@ def commands():
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     (folder / "tests").symlink_to(ROOT / "tests")
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        yield folder
+        for process in RUNNING:
+            process.kill()
+            process.communicate()
+
+
+RUNNING = []
+
+
+def background(folder, arguments):
+    """Leave a command running until the end, and wait until the others can reach it."""
+    command = [sys.executable, "-m", "softnet.cli", *arguments]
+    RUNNING.append(subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    deadline = time.monotonic() + 60
+    while not (os.path.isdir(folder / "fastring") and os.listdir(folder / "fastring")):
+        assert RUNNING[-1].poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("command", "output"), list(commands()), ids=lambda text: text.partition("\n")[0][:60])
 def test_a_command_prints_what_the_readme_says(folder, command, output):
     program, *arguments = shlex.split(command)
     assert program == "fastring"
+    if arguments[-1] == "&":
+        background(folder, arguments[:-1])
+        return
     done = subprocess.run(
         [sys.executable, "-m", "softnet.cli", *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
     )

@@ -15,38 +15,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import Any, NoReturn
 
 from fastring.capture_error import printable
+from softnet.cli_parser import BAD
+from softnet.cli_parser import Help as _Help
+from softnet.cli_parser import Parser as _Parser
 
-OK, LOST, BAD, INTERRUPTED = 0, 1, 2, 128 + signal.SIGINT
+OK, LOST, INTERRUPTED = 0, 1, 128 + signal.SIGINT
 LIVE_INTERVAL = 0.1  # seconds
 MOST = (1 << 63) - 1  # a count on the command line
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, with bad usage told in one line and options spelled in full."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's, but what a command does not take is told by that command."""
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            self.prog = parsed.prog
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return parsed
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD, f"{self.prog}: {printable(message)}; see `{self.prog} --help`\n")
-
-
-class _Help(argparse.RawDescriptionHelpFormatter):
-    """Help with the options' texts in one column, wide enough that few of them wrap."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=26, width=120)
 
 
 def _count(text: str) -> int:
@@ -60,6 +37,15 @@ def _count(text: str) -> int:
     if not 0 <= value <= MOST:
         raise argparse.ArgumentTypeError(f"{shown} is not a whole number of 0 or more")
     return value
+
+
+# Commands that ask a running card, with a grammar of their own: softnet.tools.
+TOOLS = {
+    "ip": "show and set the interfaces of a running card, as `ip link` does",
+    "ethtool": "show and set what a running card's driver has, as `ethtool` does",
+    "tc": "show the queueing disciplines of a running card, as `tc qdisc` does",
+    "cat": "print files of a running card's /sys/class/net and /proc/net/dev",
+}
 
 
 class _Version(argparse.Action):
@@ -83,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_diff(commands)
     _add_trace(commands)
     _add_check(commands)
+    for name, tool in TOOLS.items():
+        commands.add_parser(name, help=tool, add_help=False)
     return parser
 
 
@@ -119,6 +107,14 @@ def _add_replay(commands: argparse._SubParsersAction[_Parser]) -> None:
     replay.add_argument(
         "--trace", metavar="FILE", help="write all that happens on the cards: for Perfetto if FILE ends in .json, else for `fastring trace`"
     )
+    replay.add_argument(
+        "--control",
+        nargs="?",
+        const="",
+        metavar="SOCKET",
+        help="let `fastring ip`, `ethtool`, `tc` and `cat` reach the cards meanwhile (default: a socket that they find)",
+    )
+    replay.add_argument("--hold", type=_count, default=0, metavar="SECONDS", help="keep the cards up so long afterwards, or until Ctrl-C")
     replay.add_argument("--json", action="store_true", help="print the result as one JSON object")
     replay.set_defaults(run=_replay, prog=replay.prog)
 
@@ -258,6 +254,8 @@ def _replay(arguments: argparse.Namespace) -> tuple[int, str]:
         limit=arguments.limit,
         mtu=arguments.mtu,
         trace=arguments.trace,
+        control=arguments.control,
+        hold=arguments.hold,
     )
     for broken in replay.broken_off:
         _complain(arguments.prog, broken)
@@ -309,9 +307,15 @@ def _reason(error: Exception) -> str:
 def _run(argv: Sequence[str] | None) -> tuple[int, str]:
     """Run the command line; return the exit status and what to print."""
     prog = "fastring"
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
+        if words and words[0] in TOOLS:
+            from softnet.tools import run_tool
+
+            prog = f"fastring {words[0]}"
+            return run_tool(words[0], words[1:])
         with redirect_stdout(io.StringIO()) as said:  # help, which is printed as a result is
-            arguments = _parser().parse_args(argv)
+            arguments = _parser().parse_args(words)
         prog = arguments.prog
         status, text = arguments.run(arguments)
     except SystemExit as stop:

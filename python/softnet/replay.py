@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
@@ -22,6 +24,7 @@ from fastring.capture import Capture, CaptureCursor, CaptureError
 from fastring.capture_writer import CaptureWriter
 from fastring.clock import MonotonicClock, VirtualClock
 from fastring.wire import Wire
+from softnet.control import ControlServer
 from softnet.ethernet import ETH_DATA_LEN, ETH_HLEN
 from softnet.netdev import NetDevice
 from softnet.stack import Stack
@@ -31,6 +34,7 @@ from softnet.wire.pcap import writer_drops
 
 NEAR_MAC = "52:54:00:00:00:01"
 FAR_MAC = "52:54:00:00:00:02"
+UNSENT = ("empty", "queue_stalled", "device_down")  # frames that the sender did not count
 ROUNDS = 512  # bursts between two looks at the clock on the wall, and at signals
 
 
@@ -76,7 +80,8 @@ class Replay:
 
     `out`: a capture file for what arrives. `clock`: "real" sends as fast as the ring takes; "virtual" sends each frame at its own
     time stamp, deterministically. `loop`: passes over all captures, 0 for ever. `limit`: frames in all. `mtu`: by default what the
-    longest frame needs, up to 16110. `trace`: a file for what happens on the cards (e1000.trace).
+    longest frame needs, up to 16110. `trace`: a file for what happens on the cards (e1000.trace). `control`: serve a control socket
+    meanwhile, at this path, or with "" where the tools find it; `hold`: seconds for which the cards stay up afterwards.
 
     Everything is checked and opened here: raises CaptureError, OSError or ValueError before a frame is sent. Then `run`, once.
     """
@@ -92,6 +97,8 @@ class Replay:
         limit: int | None = None,
         mtu: int | None = None,
         trace: str | os.PathLike[str] | None = None,
+        control: str | os.PathLike[str] | None = None,
+        hold: float = 0,
     ) -> None:
         if clock not in ("real", "virtual"):
             raise ValueError(f"the clock is 'real' or 'virtual', not {clock!r}")
@@ -99,6 +106,9 @@ class Replay:
             raise ValueError(f"loop and limit are 0 or more, not {loop} and {limit}")
         self.loop = loop
         self.limit = limit
+        self.control = control
+        self.hold = hold
+        self.server: ControlServer | None = None
         self.read = 0  # frames the captures gave so far
         self.result = ReplayResult(clock=clock)
         with ExitStack() as undo:
@@ -147,6 +157,8 @@ class Replay:
             if self.far is not None:
                 undo.enter_context(self.far.device)
             undo.enter_context(self.near.device)
+            if self.control is not None:
+                self.server = undo.enter_context(ControlServer(stack, self.control or None, name="replay"))
             self.sender = self.near.device.transmitter(replays=True)
             started = self.clock.monotonic_ns()
             try:
@@ -157,9 +169,15 @@ class Replay:
             except TimeoutError as error:
                 self._fail(str(error))
                 self._count_drop("queue_stalled", self.read - self.sender.packets - self.sender.oversize)
+            except OSError as error:
+                if error.errno != errno.ENETDOWN or self.near.device.up:
+                    raise
+                self._fail(f"{self.near.device.name} was taken down")
+                self._count_drop("device_down", self.read - self.sender.packets - self.sender.oversize)
             stack.run()
             self._check_inputs()
             self.result.seconds = (self.clock.monotonic_ns() - started) / 1e9
+            self._hold(stack)
             self._flush()
             self._account()
         return self.result
@@ -215,6 +233,8 @@ class Replay:
                 going = True
                 while going:
                     going = self.sender.play(cursor, rounds=ROUNDS)
+                    if self.server is not None:
+                        self.server.poll()
                     if progress is not None:
                         progress(self.read + cursor.frames)
             except CaptureError as error:
@@ -223,6 +243,18 @@ class Replay:
             finally:
                 self.read += cursor.frames
                 self._count_drop("empty", cursor.empty)
+
+    def _hold(self, stack: Stack) -> None:
+        """Keep the cards up, until Ctrl-C at the latest, unless that or an error ended the replay. A virtual clock stands still."""
+        if not self.result.complete:
+            return
+        end = time.monotonic() + self.hold
+        with suppress(KeyboardInterrupt):
+            if self.server is not None:
+                self.server.serve(self.hold)
+            while time.monotonic() < end:
+                stack.run()
+                time.sleep(min(0.01, max(0.0, end - time.monotonic())))
 
     def _cursors(self) -> Iterator[CaptureCursor]:
         """A cursor for each capture of each pass, until the limit."""
@@ -292,7 +324,7 @@ class Replay:
             result.received, result.received_bytes = sink.packets, sink.bytes
         elif self.cabling.taken is not None:
             result.received, result.received_bytes = self.cabling.taken()
-        result.sent = sender.packets + sender.oversize + result.drops.get("empty", 0) + result.drops.get("queue_stalled", 0)
+        result.sent = sender.packets + sender.oversize + sum(result.drops.get(reason, 0) for reason in UNSENT)
         result.lost = result.sent - result.received
         self._count_drop("in_flight", result.lost - sum(result.drops.values()))
         self._measure()

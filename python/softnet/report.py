@@ -8,6 +8,7 @@ WHERE = {
     "mtu_exceeded": "longer than the MTU allows: not given to the driver",
     "empty": "of no bytes in the capture: no wire takes them",
     "queue_stalled": "left when the transmit queue stopped moving",
+    "device_down": "left when the interface was taken down",
     "tx_dropped": "refused by the driver",
     "tx_dma": "not readable by the sending card",
     "tx_empty": "empty at the sending card",
