@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary, ref
 
@@ -69,6 +70,7 @@ class SkbRules(RuleGroup):
     def __init__(self, checker: Checker) -> None:
         super().__init__(checker)
         self.finite = FINITE
+        self._lost: deque[tuple[str, _Taken]] = deque()
         self._taken: WeakKeyDictionary[NetDevice, dict[int, _Taken]] = WeakKeyDictionary()
         self._last: WeakKeyDictionary[NetDevice, int] = WeakKeyDictionary()  # when it was last given a packet, or time to recover
 
@@ -133,22 +135,35 @@ class SkbRules(RuleGroup):
         if skb.freed:
             return
         taken = self._taken.setdefault(device, {})
-        key, where, length, name = id(skb), call.where, len(skb), device.name
+        key = id(skb)
+        device_ref = ref(device)
 
         def lost(_: ref[SkBuff]) -> None:
-            if taken.pop(key, None) is not None and self.checker.active and device_ref() is not None:
-                detail = f"the last reference to a packet of {length} bytes went, and nobody had freed it"
-                self.checker.report(6, name, "ndo_start_xmit", detail, where)
+            each = taken.pop(key, None)
+            if each is not None and (owner := device_ref()) is not None:
+                self._lost.append((owner.name, each))  # told of by the next hook: what a weakref's callback raises goes nowhere
 
-        device_ref = ref(device)
-        taken[key] = _Taken(ref(skb, lost), length, now, where)
+        taken[key] = _Taken(ref(skb, lost), len(skb), now, call.where)
+
+    def _tell_lost(self) -> None:
+        while self._lost:
+            name, each = self._lost.popleft()
+            detail = f"the last reference to a packet of {each.length} bytes went, and nobody had freed it"
+            self.checker.report(6, name, "ndo_start_xmit", detail, each.where)
+
+    def finished(self) -> None:
+        self._tell_lost()
 
     def skb_freed(self, skb: SkBuff, how: DropReason | bool) -> None:
         if skb.freed:
             for taken in self._taken.values():
                 taken.pop(id(skb), None)
 
+    def carrier_changed(self, device: NetDevice, on: bool) -> None:
+        self._last[device] = device.stack.clock.monotonic_ns()
+
     def stack_ran(self, stack: Stack) -> None:
+        self._tell_lost()
         now = stack.clock.monotonic_ns()
         for device, taken in list(self._taken.items()):
             # A stopped queue is the watchdog's, and without a carrier nothing can leave.

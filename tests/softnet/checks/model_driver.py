@@ -103,7 +103,7 @@ class ModelDriver:
     # --- its completion ---
 
     def on_interrupt(self):
-        if self.hung:
+        if self.hung or not self.device.carrier_ok:
             return
         self.reclaim()
         if self.ring:
@@ -130,6 +130,16 @@ class ModelDriver:
         self.empty_ring()
         self.device.txq.wake()
 
+    # --- its link ---
+
+    def link(self, up):
+        """The cable is pulled, or plugged in: without it the card completes nothing."""
+        if up and not self.device.carrier_ok:
+            self.device.carrier_on()
+            self.doorbell()
+        elif not up and self.device.carrier_ok:
+            self.device.carrier_off()
+
     # --- receiving ---
 
     def longest(self):
@@ -144,9 +154,9 @@ class ModelDriver:
             netif_receive_skb(skb)
 
 
-def probe(stack, driver):
+def probe(stack, driver, **options):
     """A device of it, registered."""
-    device = NetDevice(stack, driver, dev_addr=driver.address, max_mtu=9000)
+    device = NetDevice(stack, driver, dev_addr=driver.address, max_mtu=9000, **options)
     device.features |= driver.features
     device.txq.limit_min = 1 << 20  # the ring is to be full before the byte limit
     driver.probe(device)

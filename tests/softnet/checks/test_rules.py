@@ -5,11 +5,22 @@ import threading
 
 import broken_drivers as broken
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from model_driver import MILLISECOND, SECOND, ModelDriver, pass_time, probe, send
 
-from softnet import SkBuff, dev_queue_xmit
+from fastring.clock import VirtualClock
+from softnet import SkBuff, Stack, checks, dev_queue_xmit
 from softnet.checks.mtu import check_receive_size
 from softnet.skbuff import GsoType, SkbPanic
+
+ACTIONS = st.one_of(
+    st.tuples(st.just("send"), st.integers(1, 40), st.integers(60, 1518), st.sampled_from([0, 1, 17])),
+    st.tuples(st.just("wait"), st.sampled_from([1, 5, 100, 20_000])),
+    st.tuples(st.sampled_from(["hang", "down", "up", "stop", "open", "tap"])),
+    st.tuples(st.just("receive"), st.integers(14, 2000)),
+    st.tuples(st.just("mtu"), st.integers(68, 9000)),
+)
 
 # --- what a driver goes through ---
 
@@ -95,7 +106,19 @@ def registering(stack, driver):
         probe(stack, driver)
 
 
-SCENES = [traffic, false_wake, tapped, hang, reception, registering]
+def flap(stack, driver):
+    """The cable is pulled for longer than packets may be in the ring."""
+    device = probe(stack, driver)
+    device.open()
+    send(device, 3)
+    driver.link(False)
+    pass_time(stack, 20 * SECOND)
+    driver.link(True)
+    pass_time(stack, 10 * MILLISECOND, 100)
+    device.stop()
+
+
+SCENES = [traffic, flap, false_wake, tapped, hang, reception, registering]
 
 CASES = [
     (1, broken.RefusesForNothing, traffic, "answered BUSY to a packet of 100 bytes"),
@@ -158,6 +181,41 @@ def test_the_driver_that_keeps_every_rule_is_left_alone(stack, driver, scene):
     checker = stack.checker
     checker.close()
     assert checker.summary() == ""
+
+
+def act(stack, device, driver, name, *arguments):
+    """One thing that may happen to a driver."""
+    if name == "send":
+        count, size, pieces = arguments
+        send(device, count, min(size, device.max_frame), pieces)
+    elif name == "wait":
+        pass_time(stack, arguments[0] * MILLISECOND)
+    elif name == "tap":
+        device.taps.append(lambda skb, device: skb.consume())
+    elif name == "mtu":
+        if not device.up:  # what waits is for the old one
+            device.mtu = arguments[0]
+    elif name in ("stop", "open"):
+        getattr(device, name)()
+    elif device.up:
+        if name == "hang":
+            driver.hung = driver.tx_timeout is not None and device.carrier_ok
+        elif name == "receive":
+            driver.receive(bytes(12) + b"\x88\xb5" + bytes(arguments[0] - 14))
+        else:
+            driver.link(name == "up")
+
+
+@settings(max_examples=60)
+@given(st.lists(ACTIONS, max_size=30), st.sampled_from([1, 3, 100]), st.sampled_from([ModelDriver, broken.LltxModel]), st.booleans())
+def test_whatever_it_goes_through_the_driver_that_keeps_the_rules_is_left_alone(actions, at_once, kind, bql):
+    with Stack(clock=VirtualClock(start=SECOND)) as stack, checks.enable(stack, mode="raise"):
+        driver = kind()
+        driver.at_once = at_once
+        device = probe(stack, driver, bql=bql)
+        device.open()
+        for action in actions:
+            act(stack, device, driver, *action)
 
 
 def test_a_packet_that_the_stack_makes_too_long_is_found(stack):
