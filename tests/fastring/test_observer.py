@@ -56,12 +56,16 @@ def test_what_an_observer_raises_the_softirq_raises(softirq):
 
 def test_a_watcher_of_timers_is_told_when_they_are_armed_and_fire():
     clock, events = VirtualClock(), []
-    clocks.timer_watchers.append(lambda event, timer: events.append((event, timer.function, timer.of_clock, timer.when)))
+
+    def watcher(event, timer):
+        events.append((event, timer.function, timer.of_clock, timer.when))
+
+    clocks.timer_watchers.append(watcher)
     try:
         clock.call_later(5, callback := lambda: events.append("called"))
         clock.call_later(9, lambda: None).cancel()
         clock.advance(10)
     finally:
-        clocks.timer_watchers.clear()
+        clocks.timer_watchers.remove(watcher)
     timer = (callback, clock, 5)
     assert [events[0], *events[2:]] == [("armed", *timer), ("fired", *timer), "called", ("done", *timer)]

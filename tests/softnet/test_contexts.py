@@ -68,6 +68,7 @@ class CallingWire(Wire):
                 self.refused = error.errno
 
 
+@pytest.mark.breaks_rules(14)  # unregister_netdev takes rtnl first
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("operation", ["stop", "unregister"])
 def test_a_sink_cannot_stop_a_device_of_the_softirq_it_runs_in(undo, which, operation):

@@ -191,6 +191,7 @@ def test_a_setup_that_fails_leaves_no_device(stack):
 # --- references ---
 
 
+@pytest.mark.breaks_rules(12)  # that is what it is about
 def test_private_data_goes_with_the_last_reference(stack):
     device = new_device(stack, priv="mine")
     device.register()
@@ -210,12 +211,14 @@ def test_private_data_goes_with_the_last_reference(stack):
     assert refusal(device.register) == errno.EINVAL
 
 
+@pytest.mark.breaks_rules(12)  # that is what it is about
 def test_a_registered_device_is_not_freed(stack):
     device = new_device(stack)
     device.register()
     assert refusal(device.free) == errno.EBUSY
 
 
+@pytest.mark.breaks_rules(12)  # that is what it is about
 def test_who_still_uses_a_device_that_went_is_told_of(stack, caplog):
     device = new_device(stack)
     device.register()

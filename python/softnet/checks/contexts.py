@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastring import clock as clocks
 from fastring.irq import IrqLine
 from fastring.napi import Napi
-from softnet.checks.calls import Call, calls
+from softnet.checks.calls import Call, calls, unchecked
 from softnet.checks.group import RuleGroup
+from softnet.driver import Work
 
 if TYPE_CHECKING:
     from fastring.clock import TimerHandle
+    from softnet.checks.checker import Checker
     from softnet.netdev import NetDevice
     from softnet.stack import Stack
 
@@ -67,46 +70,16 @@ def whose() -> NetDevice | None:
     return next((context.device for context in reversed(contexts()) if context.device is not None), None)
 
 
-class Contexts(RuleGroup):
-    """Keeps account of contexts and owners, and tells the other groups: softirq_event, timer_armed. It has no rule."""
+class Observer:
+    """What a Stack's softirq tells, and whose its NAPIs, lines and timers are. The softirq holds it, and so nothing outlives its stack."""
 
-    def __init__(self, checker: Any) -> None:
-        super().__init__(checker)
-        self._owners: dict[int, tuple[Any, NetDevice]] = {}  # by id, of what takes no weak reference
-        self._timers: dict[int, tuple[TimerHandle, NetDevice]] = {}
-        clocks.timer_watchers.append(self._timer)
+    def __init__(self, checker: Checker, stack: Stack) -> None:
+        self.checker = checker
+        self.stack = stack
+        self.owners: dict[int, tuple[Napi | IrqLine, NetDevice]] = {}  # by id: they take no weak reference
+        self.timers: dict[int, tuple[TimerHandle, NetDevice]] = {}
 
-    def stack_watched(self, stack: Stack) -> None:
-        stack.softirq.observer = lambda event, source, value: self._observe(stack, event, source, value)
-
-    def finished(self) -> None:
-        clocks.timer_watchers.remove(self._timer)
-        for stack in self.checker.stacks:
-            stack.softirq.observer = None
-        self._owners.clear()
-        self._timers.clear()
-
-    def napis(self, device: NetDevice) -> list[Napi]:
-        """Those of its NAPIs that a softirq has."""
-        return [source for source, owner in list(self._owners.values()) if owner is device and isinstance(source, Napi)]
-
-    def lines(self, device: NetDevice) -> list[IrqLine]:
-        """Those of its interrupt lines that a softirq services."""
-        return [source for source, owner in list(self._owners.values()) if owner is device and isinstance(source, IrqLine)]
-
-    def armed_timers(self, device: NetDevice) -> list[TimerHandle]:
-        """Those of its timers that wait."""
-        return [timer for timer, owner in list(self._timers.values()) if owner is device and timer.armed]
-
-    # --- softirqs ---
-
-    def _owner(self, source: Any) -> NetDevice | None:
-        owner: NetDevice | None = getattr(source, "device", None)
-        if owner is None:
-            owner = self._owners.get(id(source), (None, None))[1]
-        return owner
-
-    def _observe(self, stack: Stack, event: str, source: Any, value: int) -> None:
+    def __call__(self, event: str, source: Any, value: int) -> None:
         stacked = _contexts.stack
         if event in ("napi_polled", "irq_done") and stacked and stacked[-1].source is source:
             stacked.pop()
@@ -115,34 +88,94 @@ class Contexts(RuleGroup):
         if owner is None and context is not None:
             owner = context.device
         if event in ("napi_removed", "irq_removed"):
-            self._owners.pop(id(source), None)
-        elif owner is not None and id(source) not in self._owners:
-            self._owners[id(source)] = source, owner
+            self.owners.pop(id(source), None)
+        elif owner is not None:
+            self.owners.setdefault(id(source), (source, owner))
         if event == "napi_scheduling" and isinstance(context, Context) and context.device is None and owner is not None:
-            context.device = owner
-            self._owners[id(context.source)] = context.source, owner
+            context.device = owner  # a handler's line is of the device that it schedules
+            self.owners[id(context.source)] = context.source, owner
         if event in ("napi_poll", "irq"):
             stacked.append(Context("poll" if event == "napi_poll" else "irq", source, owner, len(calls())))
-        self.checker.tell("softirq_event", SoftirqEvent(event, source, value, owner, stack, context))
+        self.checker.tell("softirq_event", SoftirqEvent(event, source, value, owner, self.stack, context))
 
-    # --- timers ---
+    def _owner(self, source: Any) -> NetDevice | None:
+        owner: NetDevice | None = getattr(source, "device", None)
+        return self.owners.get(id(source), (None, None))[1] if owner is None else owner
+
+
+class Contexts(RuleGroup):
+    """Sees to an Observer for each Stack, and to the timers. It has no rule."""
+
+    def __init__(self, checker: Checker) -> None:
+        super().__init__(checker)
+        clocks.timer_watchers.append(self._timer)
+
+    def stack_watched(self, stack: Stack) -> None:
+        stack.softirq.observer = Observer(self.checker, stack)
+
+    def finished(self) -> None:
+        clocks.timer_watchers.remove(self._timer)
+        for stack in self.checker.stacks:
+            stack.softirq.observer = None
 
     def _timer(self, event: str, timer: TimerHandle) -> None:
         if event == "armed":
             device = whose()
-            if device is not None and device.stack.checker is self.checker and not _of_stack(timer.function):
-                self._timers = {key: known for key, known in self._timers.items() if known[0].armed}
-                self._timers[id(timer)] = timer, device
+            observer = None if device is None or device.stack.checker is not self.checker else _observer(device)
+            if device is not None and observer is not None and is_drivers(timer.function, device):
+                observer.timers = {key: known for key, known in observer.timers.items() if known[0].armed}
+                observer.timers[id(timer)] = timer, device
                 self.checker.tell("timer_armed", device, timer)
         elif event == "fired":
-            _, device = self._timers.pop(id(timer), (None, None))
-            if device is not None:
-                _contexts.stack.append(Context("timer", timer, device, len(calls())))
+            for stack in self.checker.stacks:
+                theirs = stack.softirq.observer
+                known = theirs.timers.pop(id(timer), None) if isinstance(theirs, Observer) else None
+                if known is not None:
+                    _contexts.stack.append(Context("timer", timer, known[1], len(calls())))
         elif _contexts.stack and _contexts.stack[-1].source is timer:
             _contexts.stack.pop()
 
 
-def _of_stack(function: Any) -> bool:
-    """Whether softnet armed the timer for itself; softnet.driver does so for a driver."""
-    module = getattr(getattr(function, "func", function), "__module__", None) or ""
-    return module.startswith(("softnet.", "fastring.")) and module != "softnet.driver"
+def _observer(device: NetDevice) -> Observer | None:
+    """None if the stack was given another softirq."""
+    observer = device.stack.softirq.observer
+    return observer if isinstance(observer, Observer) else None
+
+
+def _owned(device: NetDevice) -> list[Napi | IrqLine]:
+    observer = _observer(device)
+    return [] if observer is None else [source for source, owner in list(observer.owners.values()) if owner is device]
+
+
+def napis(device: NetDevice) -> list[Napi]:
+    """Those of its NAPIs that a softirq has."""
+    return [source for source in _owned(device) if isinstance(source, Napi)]
+
+
+def lines(device: NetDevice) -> list[IrqLine]:
+    """Those of its interrupt lines that a softirq services."""
+    return [source for source in _owned(device) if isinstance(source, IrqLine)]
+
+
+def armed_timers(device: NetDevice) -> list[TimerHandle]:
+    """Those of its timers that wait."""
+    observer = _observer(device)
+    return [] if observer is None else [timer for timer, owner in list(observer.timers.values()) if owner is device and timer.armed]
+
+
+def is_drivers(function: Any, device: NetDevice) -> bool:
+    """Whether a callback is of the driver: of a module or package of its operations, or work that is. Sockets have timers, too."""
+    while True:
+        if isinstance(function, partial):
+            function = function.func
+        elif isinstance(work := getattr(function, "__self__", None), Work):
+            function = work._function
+        else:
+            break
+    module = getattr(function, "__module__", None) or ""
+    drivers = {kind.__module__ for kind in type(unchecked(device.netdev_ops)).__mro__ if kind is not object}
+    return module in drivers or any(_package(module) == _package(name) != "" for name in drivers)
+
+
+def _package(module: str) -> str:
+    return module.rpartition(".")[0]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from softnet.checks.calls import QueueEvent
 from softnet.checks.group import RuleGroup
@@ -17,40 +20,59 @@ if TYPE_CHECKING:
     from softnet.skbuff import SkBuff
 
 
+@dataclass(eq=False)
+class Life:
+    """What became of a device of alloc_netdev."""
+
+    name: str
+    offered: bool = False  # to register_netdev, which may have failed
+    registered: bool = False
+
+
 class Lifetime(RuleGroup):
     """Rule 12. A device of alloc_netdev that was registered, or was to be, is freed by the driver before the checker is closed."""
 
     def __init__(self, checker: Checker) -> None:
         super().__init__(checker)
-        self._allocated: dict[int, NetDevice] = {}
-        self._offered: set[int] = set()  # to register_netdev, which may have failed
+        self._of: WeakKeyDictionary[NetDevice, Life] = WeakKeyDictionary()
+        self._lives: list[Life] = []
 
-    def report(self, device: NetDevice, operation: str, detail: str) -> None:
+    def report(self, device: NetDevice | str, operation: str, detail: str) -> None:
         self.checker.report(12, device, operation, detail)
 
     def device_made(self, device: NetDevice) -> None:
-        frame = sys._getframe(1)
+        frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code is not alloc_netdev_mqs.__code__:
-            if frame.f_back is None:
-                return
             frame = frame.f_back
-        self._allocated[id(device)] = device
+        if frame is not None:
+            self._of[device] = Life(device.name)
+            self._lives.append(self._of[device])
 
     def registering(self, device: NetDevice) -> None:
-        self._offered.add(id(device))
+        if device in self._of:
+            self._of[device].offered = True
+
+    def registered(self, device: NetDevice) -> None:
+        if device in self._of:
+            self._of[device].registered = True
+            self._of[device].name = device.name
 
     def unregistered(self, device: NetDevice) -> None:
+        if device in self._of:
+            self._of[device].registered = device.registered
         if device.refs > 1 and not device.registered:
             self.report(device, "unregister_netdev", f"{device.refs - 1} references were not given back: dev_put is missing")
 
     def freed(self, device: NetDevice) -> None:
-        self._allocated.pop(id(device), None)
+        life = self._of.pop(device, None)
+        if life is not None:
+            self._lives.remove(life)
 
     def finished(self) -> None:
-        for key, device in self._allocated.items():
-            if key in self._offered and not device.registered and device.reg_state is not RegState.RELEASED:
-                self.report(device, "free_netdev", "it was not called: the device and its private data are lost")
-        self._allocated.clear()
+        for life in self._lives:
+            if life.offered and not life.registered:
+                self.report(life.name, "free_netdev", "it was not called: the device and its private data are lost")
+        self._lives.clear()
 
     # --- use after free ---
 

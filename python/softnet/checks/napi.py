@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastring.napi import Napi
-from softnet.checks.contexts import Context, Contexts, SoftirqEvent, contexts
+from softnet.checks.contexts import Context, SoftirqEvent, contexts, lines, napis
 from softnet.checks.group import RuleGroup
 from softnet.checks.probes import Wrapper, probe, tell
 from softnet.gro import Gro
@@ -33,7 +33,7 @@ class NapiMisuse(RuleGroup):
     def __init__(self, checker: Any) -> None:
         super().__init__(checker)
         self._polls: dict[int, Poll] = {}  # by id of the Napi
-        self._early: dict[int, Any] = {}  # by id of the line that was up too early: the Napi
+        self._early: dict[int, int] = {}  # by id of the line that was up too early: that of the Napi
 
     def finished(self) -> None:
         self._polls.clear()
@@ -54,8 +54,8 @@ class NapiMisuse(RuleGroup):
         self._polls.pop(id(event.source), None)
 
     def _napi_poll(self, event: SoftirqEvent) -> None:
-        lines = [] if event.device is None else self.checker.group(Contexts).lines(event.device)
-        self._polls[id(event.source)] = Poll(event.value, [(line, line.raised) for line in lines])
+        known = [] if event.device is None else lines(event.device)
+        self._polls[id(event.source)] = Poll(event.value, [(line, line.raised) for line in known])
 
     def _napi_completing(self, event: SoftirqEvent) -> None:
         napi, poll = event.source, self._polls.get(id(event.source))
@@ -67,7 +67,7 @@ class NapiMisuse(RuleGroup):
             poll.completed += 1
             for line, before in poll.lines:
                 if line.asserted and line.raised != before:
-                    self._early[id(line)] = napi
+                    self._early[id(line)] = id(napi)
 
     def _napi_polled(self, event: SoftirqEvent) -> None:
         poll = self._polls.pop(id(event.source), None)
@@ -89,7 +89,7 @@ class NapiMisuse(RuleGroup):
         if napi.scheduled:
             detail = f"an interrupt came while {napi!r}: they were not masked when it was scheduled, or unmasked too early"
             self._report(event, "interrupt handler", detail)
-        elif self._early.get(id(line)) is napi:
+        elif self._early.get(id(line)) == id(napi):
             self._report(event, "napi poll", f"{line!r} was up before napi_complete_done of {napi!r}: unmasked too early")
 
     def _irq_done(self, event: SoftirqEvent) -> None:
@@ -99,7 +99,7 @@ class NapiMisuse(RuleGroup):
 
     def netpoll(self, device: NetDevice) -> None:
         """Poll a device's NAPIs with a budget of 0, as netconsole does (poll_one_napi): only what was sent may be reclaimed."""
-        for napi in self.checker.group(Contexts).napis(device):
+        for napi in napis(device):
             if napi.disabled or type(napi).on_poll is Napi.on_poll:
                 continue  # one in Cython has no poll to be called from here
             observe = device.stack.softirq.observer

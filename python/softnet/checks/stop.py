@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from softnet.checks.calls import Call
-from softnet.checks.contexts import Contexts, SoftirqEvent
+from softnet.checks.contexts import SoftirqEvent, armed_timers, napis
 from softnet.checks.group import RuleGroup
 from softnet.checks.where import definition
 from softnet.netdev_features import RegState
@@ -52,11 +52,10 @@ class ActiveAfterStop(RuleGroup):
         left = [skb for known in self._in_flight.pop(device, {}).values() if (skb := known()) is not None and not skb.freed]
         if left:
             self._report(device, f"{len(left)} packets in flight were not given up, the first of {len(left[0])} bytes", where)
-        contexts = self.checker.group(Contexts)
-        for napi in contexts.napis(device):
+        for napi in napis(device):
             if not napi.disabled:
                 self._report(device, f"{napi!r} is still enabled: napi_disable was not called", where)
-        for timer in contexts.armed_timers(device):
+        for timer in armed_timers(device):
             self._report(device, f"a timer is still armed: {_name(timer.function)}, due at {timer.when} ns", where)
 
     def skb_received(self, skb: SkBuff) -> None:

@@ -1,11 +1,16 @@
 """Rules 10, 11, 12, 14, 15 and 17: a driver that breaks one is found by that one and no other; one that keeps them all is left alone."""
 
+import gc
+import weakref
 from contextlib import suppress
 
 import broken_napi_drivers as broken
 import pytest
 from napi_driver import FRAME, NapiDriver, pass_time, send
 
+from fastring.clock import VirtualClock
+from fastring.napi import Softirq
+from softnet import Stack
 from softnet.checks.napi import NapiMisuse
 
 
@@ -110,3 +115,31 @@ def test_every_broken_driver_has_its_case():
     assert {name for name, kind in vars(broken).items() if isinstance(kind, type) and issubclass(kind, NapiDriver)} - {
         "NapiDriver", "LltxDriver", "SyncsBeforeItWrites"
     } == {driver.__name__ for _, driver, _ in CASES}  # fmt: skip
+
+
+def test_no_device_is_kept_alive_that_nobody_freed(stack):
+    """Neither by its NAPI, its line, its timer nor its mappings."""
+
+    def run():
+        other = Stack(clock=VirtualClock())
+        checker.watch(other)
+        driver = NapiDriver()
+        device = driver.probe(other)
+        device.open()
+        send(device, 3)
+        driver.card.receive()
+        pass_time(other)
+        device.unregister()
+        return weakref.ref(device)
+
+    checker = stack.checker
+    device = run()
+    gc.collect()
+    assert device() is None
+
+
+def test_a_stack_that_is_given_another_softirq_is_checked_but_for_that(stack):
+    checker = stack.checker
+    stack.softirq = Softirq(stack.clock)
+    life(stack, broken.KeepsPacketsInFlight())
+    assert set(checker.counts) == {10}
