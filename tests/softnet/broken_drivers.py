@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 
 from minimal_e1000 import RING, Driver, regs
 
-from softnet import NETDEV_TX_OK
+from softnet.dma import DMA_TO_DEVICE
 
 
 class LeaksRings(Driver):
@@ -61,12 +61,22 @@ class FailsSilently(Driver):
 
 
 class LosesUncounted(Driver):
-    def start_xmit(self, skb, device):
-        if self.tx_use % 7 == 3:
-            self.bus.write(regs.TDT, self.tx_use % RING)
-            skb.consume()
-            return NETDEV_TX_OK
-        return super().start_xmit(skb, device)
+    """What is in flight when it stops is freed, and counted nowhere."""
+
+    def down(self):
+        before = self.stats.tx_errors
+        super().down()
+        self.stats.tx_errors = before
+
+
+class KeepsInFlight(Driver):
+    """What is in flight when it stops is forgotten."""
+
+    def down(self):
+        self.napi.disable()
+        self.reset()
+        for buffer in filter(None, self.tx_buffers):
+            self.dma.dma_unmap_single(buffer[0], buffer[1], DMA_TO_DEVICE)
 
 
 class _Queue:

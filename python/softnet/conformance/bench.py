@@ -254,8 +254,8 @@ class Bench:
         self.offer(back)
         self.run(50 * MS)
         kind = f"{size} bytes" if vlan is None else f"{size} bytes, {VLAN_HLEN} of them a VLAN tag,"
-        same(f"frames of {kind} sent", out, self.take_arrived())
-        same(f"frames of {kind} received", back, self.take_received())
+        same_sent(f"frames of {kind} sent", out, self.take_arrived())
+        same_received(f"frames of {kind} received", back, self.take_received())
 
     # --- what must hold ---
 
@@ -306,11 +306,20 @@ class Bench:
             undo.callback(self.far.unregister)
 
 
-def same(what: str, wanted: list[bytes], got: list[bytes]) -> None:
-    """Raises Failed where what arrived is not what was sent, padding apart."""
-    expect(len(got) >= len(wanted), f"{what}: {len(got)} of {len(wanted)} arrived")
-    expect(len(got) == len(wanted), f"{what}: {len(wanted)}, and {len(got)} arrived")
+def same_sent(what: str, wanted: list[bytes], got: list[bytes]) -> None:
+    """Raises Failed where what arrived at the other end is not what was sent."""
+    _same(what, wanted, got, "see that each descriptor is complete, and the doorbell (TDT) rung for the last: xmit_more is false then")
+
+
+def same_received(what: str, wanted: list[bytes], got: list[bytes]) -> None:
+    """Raises Failed where what was passed up is not what the other end sent."""
+    _same(what, wanted, got, "see that each packet with DD is passed up once, with its length, and its descriptor given back by RDT")
+
+
+def _same(what: str, wanted: list[bytes], got: list[bytes], instead: str) -> None:
+    expect(len(got) >= len(wanted), f"{what}: {len(got)} of {len(wanted)} arrived", instead)
+    expect(len(got) == len(wanted), f"{what}: {len(wanted)}, and {len(got)} arrived", instead)
     for number, (one, other) in enumerate(zip(wanted, got, strict=True)):
         if one != other and one.ljust(ETH_HLEN + 46, b"\0") != other:
             at = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-            raise Failed(f"{what}: number {number} arrived with {len(other)} bytes for {len(one)}, and differs from byte {at} on")
+            raise Failed(f"{what}: number {number} arrived with {len(other)} bytes for {len(one)}, and differs from byte {at} on", instead)

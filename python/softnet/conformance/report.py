@@ -45,7 +45,8 @@ def as_text(spec: str, results: Sequence[Result]) -> str:
     count = len([result for result in results if result.status == "failed"])
     ran = len([result for result in results if result.status != "not run"])
     lines.append("")
-    lines.append(f"{spec}: " + (f"{count} of {ran} scenarios failed" if count else f"{ran} scenarios, nothing found"))
+    scenarios = "1 scenario" if ran == 1 else f"{ran} scenarios"
+    lines.append(f"{spec}: " + (f"{count} of {scenarios} failed" if count else f"{scenarios}, nothing found"))
     return "\n".join(map(printable, lines))
 
 

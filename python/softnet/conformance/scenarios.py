@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from softnet.conformance.bench import FAR, MS, NEAR, SECOND, Bench, expect, frame, same
+from softnet.conformance.bench import FAR, MS, NEAR, SECOND, Bench, expect, frame, same_received, same_sent
 from softnet.conformance.contract import UserDriver
 from softnet.ethernet import ETH_HLEN, VLAN_HLEN
 
@@ -98,13 +98,31 @@ def open_stop(bench: Bench, options: Options) -> str:
 
 
 @_scenario
+def stop_in_flight(bench: Bench, options: Options) -> str:
+    """stop while packets are in the ring, and then open again"""
+    for _ in range(TIMES):
+        bench.open()
+        _lift_byte_limit(bench)
+        bench.card.unplug()  # without a link the card holds its packets
+        bench.send(bench.frames(20))
+        bench.near.stop()
+        bench.card.plug(bench.wire)
+        bench.conserved()
+        bench.quiet()
+    stats = bench.near.stats64
+    bench.open()
+    bench.exchange()
+    return f"{TIMES} times, {stats.tx_errors + stats.tx_dropped} packets given up and counted"
+
+
+@_scenario
 def full_ring(bench: Bench, options: Options) -> str:
     """more packets than descriptors, while the other end takes none"""
     near = bench.near
     frames = _fill_ring(bench)
     expect(not near.txq.requeues, f"NETDEV_TX_BUSY {near.txq.requeues} times", "stop the queue before it is full")
     bench.run(100 * MS)
-    same("frames that waited", frames, bench.take_arrived())
+    same_sent("frames that waited", frames, bench.take_arrived())
     return f"{len(frames)} frames, {near.txq.stops} stops, {near.txq.wakes} wakes"
 
 
@@ -152,7 +170,7 @@ def slow_wire(bench: Bench, options: Options) -> str:
         bench.far_poll()
         bench.clock.advance(2 * MS)
     bench.run(SECOND, step=10 * MS)
-    same("frames over a slow wire", wanted, bench.take_arrived())
+    same_sent("frames over a slow wire", wanted, bench.take_arrived())
     expect(not near.tx[0].trans_timeout, "ndo_tx_timeout was called although packets moved", "complete, and wake, for each interrupt")
     return f"{len(wanted)} frames, {near.txq.stops} stops, {near.txq.wakes} wakes"
 
@@ -344,6 +362,6 @@ def traffic(bench: Bench, options: Options) -> str:
         bench.run(MS)
         while len(bench.far_got.frames) < count and near.tx[0].qdisc.qlen:
             bench.run(MS)
-        same(f"frames sent, from number {start} on,", out[first : first + count], bench.take_arrived())
-        same(f"frames received, from number {start} on,", back[first : first + count], bench.take_received())
+        same_sent(f"frames sent, from number {start} on,", out[first : first + count], bench.take_arrived())
+        same_received(f"frames received, from number {start} on,", back[first : first + count], bench.take_received())
     return f"{options.packets:,} frames each way"
