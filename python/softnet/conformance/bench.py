@@ -7,7 +7,9 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from e1000 import checks as card_checks
 from e1000.bus import HostMemory, LocalBus
+from e1000.bus.watched import WatchedBus
 from e1000.device import E1000Device
 from e1000.driver import probe as shipped_probe
 from e1000.driver.param import MAX_MTU
@@ -116,7 +118,8 @@ class Bench:
         wires = pair()
         self.wire = wires[0]
         self.card = E1000Device(mac=NEAR, wire=wires[0], clock=self.clock)
-        self.bus = LocalBus(self.card, memory=self.memory)
+        self.bus = WatchedBus(self.card, memory=self.memory)
+        card_checks.watch(self.bus)
         far_bus = LocalBus(E1000Device(mac=FAR, wire=wires[1], clock=self.clock), memory=self._far_memory)
         self.far = shipped_probe(far_bus, self.far_stack, mtu=MAX_MTU, rx_descriptors=80, weight=min(64, far_budget))
         self.far.promiscuous = True
