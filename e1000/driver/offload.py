@@ -103,7 +103,7 @@ class Offloads:
         if self.features & Feature.RXALL:
             control |= regs.RCTL_SBP | regs.RCTL_PMCF
         if self.features & Feature.LOOPBACK:
-            control |= regs.RCTL_LBM_MAC
+            control |= regs.RCTL_LBM_PHY  # the others are reserved (§13.4.22)
         return control
 
     # --- features ---

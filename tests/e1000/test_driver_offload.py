@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 import pytest
-from cards import TwoCards
+from cards import MAC, RecordingWire, TwoCards
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from offloads import TX_OFFLOADS, in_pieces, tagged, wanting
@@ -12,7 +12,10 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrHopByHop, PadN
 from scapy_packets import HEADERS, Layout, body, resummed
 
 from e1000 import regs
-from softnet import DropReason, Feature, SkBuff, dev_queue_xmit
+from e1000.bus import HostMemory, LocalBus
+from e1000.device import E1000Device
+from e1000.driver import probe
+from softnet import DropReason, Feature, SkBuff, Stack, dev_queue_xmit
 from softnet.skbuff import CHECKSUM_PARTIAL, GsoType
 
 TAGS_BESIDE = st.one_of(st.none(), st.integers(0, 0xFFFF))
@@ -97,6 +100,9 @@ def test_64_kib_in_pieces_are_cut_by_the_card_and_counted_as_what_was_sent(two_c
     assert (stats.tx_packets, stats.tx_bytes) == (len(frames), sum(map(len, frames))) == (46, 65535 + 45 * 54)
     assert two.near.txq.inflight == 0
     assert skb.freed is True
+    tx = two.near.netdev_ops.tx
+    lengths = [int.from_bytes(two.memory.addresses.read(tx.iova + 16 * i + 8, 4), "little") & 0xFFFFF for i in range(1, 20)]
+    assert lengths == [1000, *[3850] * 16, 65535 - 62600 - 4, 4]  # the last bytes in a descriptor of their own
 
 
 def test_the_headers_of_a_clone_stay_as_they_are(two_cards):
@@ -229,3 +235,21 @@ def test_a_checksum_from_any_byte_to_any_other_is_what_software_makes_of_it(both
 
     by_card, by_software = either_way(both, skb)
     assert by_card == by_software
+
+
+def test_strict_mode_finds_nothing_against_the_manual(undo):
+    memory, wire = undo.enter_context(HostMemory(size=1 << 26)), RecordingWire()
+    card = undo.enter_context(E1000Device(mac=MAC, wire=wire, strict=True))
+    stack = undo.enter_context(Stack())
+    device = undo.enter_context(probe(undo.enter_context(LocalBus(card, memory=memory)), stack))
+    for transport in (TCP, UDP):
+        for size in (0, 100, 1300):
+            dev_queue_xmit(wanting(frame_of(size, transport=transport), tag=5, cuts=[20, 60], dev=device))
+    dev_queue_xmit(wanting(frame_of(50000), mss=1448, cuts=range(100, 50000, 3000), dev=device))
+    stack.run()
+    everything = Feature.RXCSUM | Feature.RXALL | Feature.RXFCS | Feature.LOOPBACK
+    device.set_features(on=everything)
+    device.vlan_add_vid(5)
+    device.set_features(off=everything | TX_OFFLOADS)
+    assert len(wire.sent) == 6 + 35
+    assert list(card.breaches) == []
