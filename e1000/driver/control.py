@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import errno
 import logging
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from e1000 import regs
 from e1000.bus.base import Bus
 from e1000.driver.ethtool import Ethtool
-from e1000.driver.hw import CAUSES, Hw
+from e1000.driver.flow import FlowControl, by_name
+from e1000.driver.hw import CAUSES, Hw, Link
 from e1000.driver.napi import IMS_ENABLE_MASK, E1000Napi
 from e1000.driver.offload import Offloads
-from e1000.driver.param import buffer_size, check_ring, interrupt_rate
+from e1000.driver.param import DEFAULT_RX_USECS, buffer_size, check_ring, interrupt_rate
+from e1000.driver.phy import Copper
+from e1000.driver.power import Power
 from e1000.driver.rx_mode import RxFilter
 from e1000.driver.rxring import RxRing
-from e1000.driver.stats import HardwareStats
+from e1000.driver.stats import HardwareStats, count_rx, count_tx
 from e1000.driver.txring import TxRing
 from e1000.driver.watchdog import WatchdogTask
 from fastring.clock import TimerHandle
-from softnet.ethernet import ETH_HLEN, VLAN_HLEN, is_valid_ether_addr
+from softnet.ethernet import ETH_FCS_LEN, ETH_HLEN, VLAN_HLEN, is_valid_ether_addr
 from softnet.netdev import NetDevice
 from softnet.netdev_features import Feature
 from softnet.stack import Stack
 from softnet.stats import Stats64
+
+PBA_STANDARD, PBA_JUMBO = 48, 40  # KiB of the packet buffer for reception; the rest is the transmitter's, and holds a jumbo frame
 
 log = logging.getLogger("e1000")
 
@@ -32,7 +38,7 @@ class E1000Adapter(Offloads):
     """net_device_ops for one 82540EM on `bus`. Made by `pci.probe`; `stack` polls it.
 
     `tx_descriptors`, `rx_descriptors`: 80 to 4096, multiples of 8. `rs_every`: packets from one status report to the next.
-    `rx_usecs`: as `ethtool -C` has it; see param.interrupt_rate.
+    `rx_usecs`: as `ethtool -C` has it; see param.interrupt_rate. `flow_control`: see flow.by_name.
     """
 
     def __init__(
@@ -44,7 +50,8 @@ class E1000Adapter(Offloads):
         rx_descriptors: int = 256,
         rs_every: int = 32,
         weight: int = 64,
-        rx_usecs: int = 0,
+        rx_usecs: int = DEFAULT_RX_USECS,
+        flow_control: str = "default",
     ) -> None:
         check_ring("tx_descriptors", tx_descriptors)
         check_ring("rx_descriptors", rx_descriptors)
@@ -57,6 +64,11 @@ class E1000Adapter(Offloads):
         self.rx_descriptors = rx_descriptors
         self.rs_every = rs_every
         self.hw = Hw(bus)
+        self.copper = Copper(self.hw)
+        self.flow = FlowControl(self.hw)
+        self.flow_parameter = by_name(flow_control)
+        self.flow.wanted = self.flow_parameter or self.flow.wanted
+        self.power = Power(self)
         self.napi = E1000Napi(bus, weight=weight)
         self.napi.itr_setting, self.napi.itr = interrupt_rate(rx_usecs)
         self.rx_filter = RxFilter(bus)
@@ -70,6 +82,7 @@ class E1000Adapter(Offloads):
         self.tx_timeout_count = 0
         self._alloc_failed = 0  # by receive rings that are gone
         self.pci_command: int | None = None
+        self.dma_bits = 64  # that the card may drive
         self._undo = ExitStack()
         self._running = ExitStack()
         self._closed = Stats64()
@@ -79,10 +92,12 @@ class E1000Adapter(Offloads):
 
     def open(self, device: NetDevice) -> TxRing:
         """ndo_open: PHY, interrupt, and then all that a reset undoes too. Unwinds itself on any error."""
+        if self.power.suspended:
+            raise OSError(errno.ENODEV, f"{device.name} is suspended: resume it first")
         self.mtu = device.mtu
         with ExitStack() as undo:
             self.hw.power_up_phy()
-            undo.callback(self.hw.if_present, self.hw.power_down_phy)
+            undo.callback(self.hw.if_present, self.power_down_phy)
             self.napi.request_irq()
             undo.callback(self.napi.free_irq)
             self.stack.softirq.add(self.napi)
@@ -106,17 +121,16 @@ class E1000Adapter(Offloads):
         if self._reset_timer is not None:
             self._reset_timer.cancel()
         with self._undo:
-            if not self.hw.present:
+            if not self.power.suspended and not self.hw.present:
                 log.error("%s: the card is gone", device.name)
 
     def _up(self, device: NetDevice) -> None:
         """e1000_up: rings, filters, and only then the units (§14.4, §14.5). Unwinds itself on any error."""
         with ExitStack() as undo:
             undo.callback(self._close_rings)
-            self.hw.reset()
+            self._reset_hw()
             undo.callback(self.hw.if_present, self.hw.reset)
             self.rx_filter.forget()
-            self.hw.set_link_up()
             self._setup_transmit(device)
             self._setup_receive(device)
             self.set_itr(self.napi.itr if self.napi.itr_setting else 0)
@@ -137,25 +151,53 @@ class E1000Adapter(Offloads):
         self._running.close()
 
     def reinit(self, device: NetDevice) -> None:
-        """e1000_reinit_locked: down and up again. rtnl. If up fails the device has no rings, and takes nothing until it is stopped.
+        """e1000_reinit_locked: down and up again. rtnl. Raises as `offline` does."""
+        with self.offline(device):
+            pass
 
-        What fails on the way down is logged: the reset on the way up undoes it. Raises TimeoutError as `stop` does.
+    @contextmanager
+    def offline(self, device: NetDevice) -> Iterator[None]:
+        """Down, and up again at the end. rtnl. If up fails the device has no rings, and takes nothing until it is stopped.
+
+        Raises TimeoutError as `stop` does.
         """
         assert self.stack.rtnl.held
-        device.txq.stop()
+        self._go_down(device)
         try:
             try:
-                self._down()
-            except TimeoutError:
-                raise
-            except OSError as error:
-                log.warning("%s: going down for a reset: %s", device.name, error.strerror)
-            self._up(device)
+                yield
+            finally:
+                self._up(device)
         finally:
             if self.tx is not None:
                 self.tx.resetting = False
             if not self.napi.disabled:
                 device.txq.wake()
+
+    def _go_down(self, device: NetDevice) -> None:
+        """Stop the queue, and `_down`; what fails on the way is logged, as the reset on the way up undoes it. Raises TimeoutError."""
+        device.txq.stop()
+        try:
+            self._down()
+        except TimeoutError:
+            device.txq.wake()
+            raise
+        except OSError as error:
+            log.warning("%s: going down: %s", device.name, error.strerror)
+
+    def suspend_rings(self, device: NetDevice) -> None:
+        """Of an open device, for as long as it sleeps: no rings, no interrupt. Raises TimeoutError as `stop` does."""
+        self._go_down(device)
+        if self.tx is not None:
+            self.tx.resetting = False  # who sends is told: it is no matter of a moment
+        self.napi.free_irq()
+
+    def resume_rings(self, device: NetDevice) -> None:
+        """Undo `suspend_rings`. Raises OSError, with no rings."""
+        self.hw.power_up_phy()
+        self.napi.request_irq()
+        self._up(device)
+        device.txq.wake()
 
     def schedule_reset(self, device: NetDevice) -> None:
         """schedule_work(reset_task): reset it as soon as timers fire and nobody is inside the softirq or the ring."""
@@ -233,6 +275,16 @@ class E1000Adapter(Offloads):
 
     # --- steps ---
 
+    def _reset_hw(self) -> None:
+        """e1000_reset: the packet buffer split, reset, flow control and the link set up."""
+        frame = self.mtu + ETH_HLEN + ETH_FCS_LEN
+        fifo = PBA_JUMBO if frame > 8192 else PBA_STANDARD
+        self.bus.write(regs.PBA, fifo)  # counts from the reset on
+        self.hw.reset()
+        self.bus.write(regs.WUC, 0)
+        self.copper.setup(self.flow.wanted.advertised)
+        self.flow.setup(fifo << 10, frame)
+
     def _setup_transmit(self, device: NetDevice) -> None:
         """§14.5: ring and gaps for 1000BASE-T."""
         packet_size = self.mtu + ETH_HLEN + VLAN_HLEN
@@ -265,17 +317,27 @@ class E1000Adapter(Offloads):
         self.bus.write(regs.RCTL, control | self.set_up_receive(sink) | self.rx_filter.mode | regs.RCTL_BAM)
 
     def _start(self) -> None:
-        """Enable both units, give the card its buffers, unmask."""
+        """Set up the transmitter, which the watchdog enables when there is a link; enable the receiver, give it its buffers, unmask."""
         assert self.rx is not None
         collision = 0x0F << regs.TCTL_CT_SHIFT | 0x3F << regs.TCTL_COLD_SHIFT
-        self.bus.write(regs.TCTL, regs.TCTL_EN | regs.TCTL_PSP | regs.TCTL_RTLC | collision)
+        self.bus.write(regs.TCTL, regs.TCTL_PSP | regs.TCTL_RTLC | collision)
         self.bus.write(regs.RCTL, self.bus.read(regs.RCTL) | regs.RCTL_EN)
         self.rx.fill()
         self.bus.write(regs.IMS, IMS_ENABLE_MASK)
 
+    def link_is_up(self, link: Link) -> None:
+        """What waits for a link (e1000_watchdog): flow control as agreed, and the transmitter enabled."""
+        self.flow.link_is_up(link, negotiated=self.copper.forced is None)
+        self.bus.write(regs.TCTL, self.hw.read(regs.TCTL) | regs.TCTL_EN)
+
     def _stop_polling(self) -> None:
         if not self.napi.disabled:
             self.napi.disable()
+
+    def power_down_phy(self) -> None:
+        """e1000_power_down_phy: not that of a card which is to wake up its host."""
+        if not self.power.wake:
+            self.hw.power_down_phy()
 
     def _quiesce(self) -> None:
         """Both units off, every interrupt masked."""
@@ -302,8 +364,8 @@ class E1000Adapter(Offloads):
         for name in ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped"):
             setattr(stats, name, getattr(stats, name) + getattr(self._closed, name))
         stats.rx_dropped += self.rx_skbs.failed
-        _count_tx(self.tx, stats)
-        _count_rx(self.rx, stats)
+        count_tx(self.tx, stats)
+        count_rx(self.rx, stats)
 
     def _close_rings(self) -> None:
         """Give the rings' memory back, keeping what they counted."""
@@ -313,28 +375,12 @@ class E1000Adapter(Offloads):
         if self.rx is not None:
             self.rx.close()
         self._alloc_failed = self.alloc_rx_buff_failed
-        _count_rx(self.rx, self._closed)
+        count_rx(self.rx, self._closed)
         self.rx = None
 
     def _forget_tx(self) -> None:
-        _count_tx(self.tx, self._closed)
+        count_tx(self.tx, self._closed)
         self.tx = None
 
     def __repr__(self) -> str:
         return f"<E1000Adapter on {self.bus!r}: {self.tx!r}, {self.rx!r}>"
-
-
-def _count_tx(tx: TxRing | None, stats: Stats64) -> None:
-    if tx is not None:
-        stats.tx_packets += tx.packets
-        stats.tx_bytes += tx.bytes
-        stats.tx_dropped += tx.dropped
-        stats.tx_errors += tx.aborted
-
-
-def _count_rx(rx: RxRing | None, stats: Stats64) -> None:
-    if rx is not None:
-        stats.rx_packets += rx.packets
-        stats.rx_bytes += rx.bytes
-        stats.rx_errors += rx.errors
-        stats.rx_dropped += rx.sink_failed + rx.abandoned

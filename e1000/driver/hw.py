@@ -16,6 +16,9 @@ INTEL = 0x8086
 DEVICE_IDS = {0x100E: "82540EM", 0x1015: "82540EM-LOM", 0x100F: "82545EM"}  # e1000_pci_tbl, as far as their registers are this card's
 PCI_COMMAND, PCI_COMMAND_MEMORY, PCI_COMMAND_MASTER = 0x04, 2, 4
 
+HEADER, CAPABILITY_LIST, CAPABILITY_PM, MOST_CAPABILITIES = 64, 0x34, 0x01, 16
+PM_STATE, PM_D0, PM_D3HOT, PM_PME_ENABLE, PM_PME_STATUS = 0x0003, 0, 3, 0x0100, 0x8000  # in PMCSR
+
 CAUSES = 0xFFFFFFFF
 ALL_ONES = 0xFFFFFFFF  # what a bus reads where nobody answers
 RESET_TIMEOUT = 0.1  # seconds; the manual promises 1 µs (§13.4.1)
@@ -60,22 +63,54 @@ class Hw:
         ids = self.bus.config_read(0)
         return ids & 0xFFFF, ids >> 16
 
-    def enable(self) -> int | None:
-        """Check the PCI ids, turn memory space and bus master on (pci_enable_device, pci_set_master); returns the command before.
+    def read_config(self, offset: int) -> int:
+        """Four bytes of the header, none of which are all ones. Raises CardGone if they are."""
+        value = self.bus.config_read(offset)
+        if value == ALL_ONES:
+            raise self._gone()
+        return value
 
-        None on a bus without configuration space. Raises OSError ENODEV for another card.
+    def enable(self) -> int | None:
+        """Check the PCI ids, wake it, turn memory space and bus master on (pci_enable_device, pci_set_master); returns the command before.
+
+        None on a bus without configuration space. Raises OSError ENODEV for another card, EIO for one that stays asleep.
         """
         try:
             vendor, device = self.pci_ids()
         except NotImplementedError:
             return None
         if vendor != INTEL or device not in DEVICE_IDS:
-            raise OSError(errno.ENODEV, f"{self.bus!r}: {vendor:04x}:{device:04x} is no card of this driver")
+            drives = ", ".join(f"8086:{known:04x}" for known in DEVICE_IDS)
+            raise OSError(errno.ENODEV, f"{self.bus!r}: {vendor:04x}:{device:04x} is no card of this driver, which drives {drives}")
+        control = self.power_control()
+        if control is not None and self.bus.config_read(control, 2) & PM_STATE:
+            self.set_power_state(control, PM_D0)
         command = self.bus.config_read(PCI_COMMAND, 2)
         if command == 0xFFFF:
             raise self._gone()
         self.bus.config_write(PCI_COMMAND, command | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2)
         return command
+
+    def power_control(self) -> int | None:
+        """Where PMCSR is; None for a card, or a bus, without power management."""
+        try:
+            at = self.bus.config_read(CAPABILITY_LIST, 1)
+            for _ in range(MOST_CAPABILITIES):
+                if not HEADER <= at <= 0xFC:
+                    break
+                if self.bus.config_read(at, 1) == CAPABILITY_PM:
+                    return at + 4
+                at = self.bus.config_read(at + 1, 1)
+        except NotImplementedError:
+            pass
+        return None
+
+    def set_power_state(self, control: int, state: int) -> None:
+        """pci_set_power_state, PMCSR being there, and let PME# go. `state`: with PM_PME_ENABLE or without. Raises OSError EIO."""
+        self.bus.config_write(control, state | PM_PME_STATUS, 2)
+        now = self.bus.config_read(control, 2)
+        if (now ^ state) & (PM_STATE | PM_PME_ENABLE):
+            raise OSError(errno.EIO, f"{self.bus!r}: Refused to change power state from D{now & PM_STATE} to D{state & PM_STATE}")
 
     def disable(self, command: int | None) -> None:
         """Give the PCI command back as `enable` found it."""

@@ -10,6 +10,7 @@ from softnet.ethernet import ETH_FCS_LEN, ETH_HLEN, VLAN_HLEN
 MIN_DESCRIPTORS, MAX_DESCRIPTORS = 80, 4096  # E1000_MIN_TXD, E1000_MAX_82544_TXD
 MIN_MTU = 46  # ETH_ZLEN - ETH_HLEN
 MAX_MTU = 16110  # MAX_JUMBO_FRAME_SIZE - (ETH_HLEN + ETH_FCS_LEN)
+DEFAULT_RX_USECS = 3  # as InterruptThrottleRate
 START_ITR = 20000  # interrupts a second with which the dynamic modes begin
 MIN_ITR_USECS, MAX_ITR_USECS = 10, 10000
 

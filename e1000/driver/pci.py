@@ -1,4 +1,4 @@
-"""What the PCI core asks of the driver: probe and remove (the kernel's pci_driver, e1000_main.c)."""
+"""What the PCI core asks of the driver: probe, remove, suspend, resume (the kernel's pci_driver, e1000_main.c)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from contextlib import ExitStack
 
 from e1000.bus.base import Bus
 from e1000.driver.control import E1000Adapter
+from e1000.driver.flow import by_eeprom
 from e1000.driver.hw import EEPROM_SUM, EEPROM_WORDS, EepromError, Hw
 from e1000.driver.offload import set_up_features
-from e1000.driver.param import MAX_MTU, MIN_MTU
+from e1000.driver.param import DEFAULT_RX_USECS, MAX_MTU, MIN_MTU
+from e1000.driver.power import EEPROM_APME
+from e1000.regs import WUFC_MAG
 from softnet.ethernet import is_valid_ether_addr, random_ether_addr
 from softnet.netdev import NetDevice
 from softnet.netdev_rx_mode import AddrAssign
 from softnet.stack import Stack
 
+FLOW_WORD, WAKE_WORD = 0x0F, 0x24  # of the EEPROM: initialization control 2 and 3
+
 log = logging.getLogger("e1000")
 
 
-def read_mac(hw: Hw) -> bytes | None:
-    """The station address from the EEPROM, or None, with a warning, if that is damaged or the address will not do (§5.6)."""
+def read_eeprom(hw: Hw) -> bytes | None:
+    """What is in the EEPROM, or None, with a warning, if that does not answer or is damaged (§5.6)."""
     try:
         image = hw.read_eeprom_image()
     except EepromError as error:
@@ -30,10 +35,36 @@ def read_mac(hw: Hw) -> bytes | None:
     if sum(struct.unpack(f"<{EEPROM_WORDS}H", image)) & 0xFFFF != EEPROM_SUM:
         log.warning("%r: The EEPROM Checksum Is Not Valid", hw.bus)
         return None
-    if not is_valid_ether_addr(image[:6]):
-        log.warning("%r: Invalid MAC Address: %s", hw.bus, image[:6].hex(":"))
-        return None
-    return image[:6]
+    return image
+
+
+def station_address(bus: Bus, image: bytes | None) -> bytes | None:
+    """That of an EEPROM, or None, with a warning, if it will not do."""
+    if image is not None and not is_valid_ether_addr(image[:6]):
+        log.warning("%r: Invalid MAC Address: %s", bus, image[:6].hex(":"))
+    return image[:6] if image is not None and is_valid_ether_addr(image[:6]) else None
+
+
+def set_defaults(adapter: E1000Adapter, image: bytes) -> None:
+    """What an EEPROM says of flow control and of waking up."""
+    words = struct.unpack(f"<{EEPROM_WORDS}H", image)
+    if adapter.flow_parameter is None:
+        adapter.flow.wanted = by_eeprom(words[FLOW_WORD])
+    if words[WAKE_WORD] & EEPROM_APME:
+        adapter.power.wake = adapter.power.supported & WUFC_MAG
+
+
+def set_dma_mask(bus: Bus) -> int:
+    """As many address bits as bus and memory allow: 64 or 32. Raises OSError EIO."""
+    try:
+        bus.dma_set_mask(64)
+    except OSError:
+        try:
+            bus.dma_set_mask(32)
+        except OSError as error:
+            raise OSError(errno.EIO, f"No usable DMA configuration, aborting: {error.strerror}") from None
+        return 32
+    return 64
 
 
 def probe(
@@ -47,13 +78,14 @@ def probe(
     rx_descriptors: int = 256,
     rs_every: int = 32,
     weight: int = 64,
-    rx_usecs: int = 0,
+    rx_usecs: int = DEFAULT_RX_USECS,
+    flow_control: str = "default",
 ) -> NetDevice:
     """Find the card on `bus` and make its net_device, not yet registered (e1000_probe).
 
     A damaged EEPROM costs no more than its address: a random one is taken, and `addr_assign_type` says so. Raises OSError: ENODEV for
-    another card, EIO if there is no working card, EBUSY if a driver has it open, EINVAL for a ring size, an MTU or a moderation it does
-    not have. After an error the card is as it was, but reset.
+    another card, or one that is gone, EIO if there is no working card or it does not reach its memory, EBUSY if a driver has it open,
+    EINVAL for a ring size, an MTU, a moderation or a flow control it does not have. After an error the card is as it was, but reset.
     """
     if bus.irq.requested:
         raise OSError(errno.EBUSY, f"{bus!r}: a driver has this card open")
@@ -65,12 +97,17 @@ def probe(
         rs_every=rs_every,
         weight=weight,
         rx_usecs=rx_usecs,
+        flow_control=flow_control,
     )
     with ExitStack() as undo:
         adapter.pci_command = adapter.hw.enable()
         undo.callback(adapter.hw.disable, adapter.pci_command)
+        adapter.dma_bits = set_dma_mask(bus)
         adapter.hw.reset()
-        mac = read_mac(adapter.hw)
+        image = read_eeprom(adapter.hw)
+        mac = station_address(bus, image)
+        if image is not None:
+            set_defaults(adapter, image)
         address = random_ether_addr() if mac is None else mac
         device = NetDevice(stack, adapter, dev_addr=address, name=name, mtu=mtu, min_mtu=MIN_MTU, max_mtu=MAX_MTU, bql=bql, priv=adapter)
         if mac is None:
@@ -90,8 +127,7 @@ def remove(device: NetDevice) -> None:
 
     Raises what stopping it did, with all of this done; but TimeoutError with the device still open: a poll did not end.
     """
-    adapter = device.netdev_ops
-    assert isinstance(adapter, E1000Adapter)
+    adapter = _adapter(device)
     try:
         device.unregister()
     finally:
@@ -104,3 +140,21 @@ def _release(device: NetDevice, adapter: E1000Adapter) -> None:
         undo.callback(device.free)
         undo.callback(adapter.hw.disable, adapter.pci_command)
         adapter.hw.if_present(adapter.hw.reset)
+
+
+def suspend(device: NetDevice) -> None:
+    """Put a card to sleep, as its host goes there too (e1000_suspend): see Power.suspend."""
+    with device.stack.rtnl:
+        _adapter(device).power.suspend(device)
+
+
+def resume(device: NetDevice) -> int:
+    """Wake it, and what runs on it (e1000_resume); returns what woke the host, bits of WUFC: see Power.resume."""
+    with device.stack.rtnl:
+        return _adapter(device).power.resume(device)
+
+
+def _adapter(device: NetDevice) -> E1000Adapter:
+    adapter = device.netdev_ops
+    assert isinstance(adapter, E1000Adapter)
+    return adapter

@@ -1,10 +1,12 @@
-"""The card's statistics, which a read clears, added up for ever (the kernel's e1000_hw_stats and e1000_update_stats)."""
+"""The card's statistics, which a read clears, added up for ever (the kernel's e1000_hw_stats and e1000_update_stats); and the rings'."""
 
 from __future__ import annotations
 
 from e1000 import regs
 from e1000.bus.base import Bus
 from e1000.driver.hw import ALL_ONES
+from e1000.driver.rxring import RxRing
+from e1000.driver.txring import TxRing
 from softnet.stats import Stats64
 
 # In the kernel's order of reading. A name without L or H is 64 bits wide: reading the high half clears both.
@@ -72,3 +74,21 @@ class HardwareStats:
         stats.tx_aborted_errors += total["ecol"]
         stats.tx_window_errors += total["latecol"]
         stats.tx_carrier_errors += total["tncrs"]
+
+
+def count_tx(tx: TxRing | None, stats: Stats64) -> None:
+    """Add what a transmit ring counted."""
+    if tx is not None:
+        stats.tx_packets += tx.packets
+        stats.tx_bytes += tx.bytes
+        stats.tx_dropped += tx.dropped
+        stats.tx_errors += tx.aborted
+
+
+def count_rx(rx: RxRing | None, stats: Stats64) -> None:
+    """Add what a receive ring counted."""
+    if rx is not None:
+        stats.rx_packets += rx.packets
+        stats.rx_bytes += rx.bytes
+        stats.rx_errors += rx.errors
+        stats.rx_dropped += rx.sink_failed + rx.abandoned

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from e1000 import regs
-from e1000.driver.hw import NO_LINK
+from e1000.driver.hw import NO_LINK, CardGone
 from fastring.clock import TimerHandle
 
 if TYPE_CHECKING:
@@ -68,7 +68,10 @@ class WatchdogTask:
             return
         clock = self.adapter.stack.clock
         self._arm(max(PERIOD, clock.destination - JUMP - clock.monotonic_ns()))
-        self._check_link(device)
+        try:
+            self._check_link(device)
+        except CardGone:  # just now: there was a link
+            device.carrier_off()
         self.adapter.hw_stats.update()
         tx = self.adapter.tx
         assert tx is not None
@@ -86,6 +89,7 @@ class WatchdogTask:
         self.adapter.napi.gigabit = self.link.speed == 1000
         if self.link.up and (not before.up or not device.carrier_ok):
             duplex = "Full" if self.link.full_duplex else "Half"
+            self.adapter.link_is_up(self.link)
             log.info("%s: NIC Link is Up %d Mbps %s Duplex", device.name, self.link.speed, duplex)
             device.carrier_on()
         elif not self.link.up and device.carrier_ok:

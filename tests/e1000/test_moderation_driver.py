@@ -30,7 +30,7 @@ def bring_link_up(cards, step):
 
 
 def test_on_a_virtual_clock_what_itr_holds_is_received_when_it_is_over(two_cards):
-    two = two_cards(timed=True)
+    two = two_cards(timed=True, rx_usecs=0)
     two.clock.advance(2_000_000_000)
     two.stack.run()
     two.cards[1].write(regs.ITR, 1000)
@@ -109,7 +109,7 @@ def test_a_wait_outlives_the_start_and_the_end_of_a_device_thread(real, register
 
 
 def test_a_storm_of_packets_costs_few_timers(two_cards):
-    two = two_cards(timed=True)
+    two = two_cards(timed=True, rx_usecs=0)
     two.clock.advance(2_000_000_000)
     two.cards[1].write(regs.RDTR, 100)
     two.cards[1].write(regs.RADV, 1000)
