@@ -43,6 +43,9 @@ class EepromWriter:
                 self._wait_ready(place)
                 self._standby()
             self._instruct(EWDS, 5, 0, ADDRESS_BITS - 2)
+        for place, word in changed.items():
+            if (read := self.hw.read_eeprom(place)) != word:
+                raise EepromError(errno.EIO, f"{self.hw.bus!r}: word {place} of the EEPROM is {read:#06x} after {word:#06x} was written")
 
     @contextmanager
     def _acquired(self) -> Iterator[None]:

@@ -34,6 +34,10 @@ class EepromError(OSError):
     """The EEPROM gives no answer, or a wrong one; the card itself is there."""
 
 
+class PhyError(OSError):
+    """EIO: the PHY does not answer, or has no such register; the card itself is there."""
+
+
 class CardGone(OSError):
     """ENODEV: the card reads all ones, as none of its registers can: it was pulled out, or its memory space is off."""
 
@@ -183,18 +187,18 @@ class Hw:
     # --- PHY ---
 
     def read_phy(self, register: int) -> int:
-        """One PHY register, by MDIC (§13.4.7). Raises OSError EIO."""
+        """One PHY register, by MDIC (§13.4.7). Raises PhyError."""
         return self._mdic(regs.MDIC_OP_READ, register) & 0xFFFF
 
     def write_phy(self, register: int, value: int) -> None:
-        """Raises OSError EIO."""
+        """Raises PhyError."""
         self._mdic(regs.MDIC_OP_WRITE | value, register)
 
     def _mdic(self, command: int, register: int) -> int:
         self.bus.write(regs.MDIC, command | PHY_ADDRESS << regs.MDIC_PHY_SHIFT | register << regs.MDIC_REG_SHIFT)
         value = self._wait(regs.MDIC, regs.MDIC_READY)
         if value is None or value & regs.MDIC_ERROR:
-            raise OSError(errno.EIO, f"{self.bus!r}: the PHY does not answer for register {register}")
+            raise PhyError(errno.EIO, f"{self.bus!r}: the PHY does not answer for register {register}")
         return value
 
     def power_up_phy(self) -> None:

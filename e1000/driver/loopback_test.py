@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from e1000 import regs
-from e1000.driver.hw import PHY_CTRL, Hw
+from e1000.driver.hw import PHY_CTRL, Hw, PhyError
 from e1000.driver.phy import M88_PHY_SPEC_CTRL, MII_CR_RESET
 
 M88_PAGE, M88_PAGE_DATA = 29, 30
@@ -20,7 +20,7 @@ COUNT, ROUND, ROUNDS = 256, 64, 10
 FRAME, BUFFER, CRC = 1024, 2048, 4
 TXD_EOP, TXD_IFCS, TXD_RPS = 1 << 24, 1 << 25, 1 << 28
 RXD_DONE = 0x03  # DD and EOP
-NO_MEMORY, WRONG = 2, 13  # e1000_setup_desc_rings' and e1000_check_lbtest_frame's
+NO_MEMORY, NO_LOOPBACK, WRONG = 2, 8, 13  # e1000_setup_desc_rings', e1000_set_phy_loopback's and e1000_check_lbtest_frame's
 PATIENCE = 0.2  # seconds for a round
 
 
@@ -34,8 +34,11 @@ def loopback_test(hw: Hw) -> int:
                 blocks.append(memory.alloc_coherent(size))
         except OSError:
             return NO_MEMORY
-        with _phy_loopback(hw):
-            return _Rings(hw, *blocks).run()
+        try:
+            with _phy_loopback(hw):
+                return _Rings(hw, *blocks).run()
+        except PhyError:
+            return NO_LOOPBACK
     finally:
         try:
             hw.if_present(hw.reset)  # off the rings

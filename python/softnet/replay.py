@@ -217,8 +217,8 @@ class Replay:
         undo.callback(card.close)
         bus = LocalBus(card, memory=memory)
         undo.callback(bus.close)
-        # No pause frames: a wire that may lose frames tells what was missed, and a receiver that looks for none is faster.
-        device = probe(bus, stack, mtu=self.result.mtu, flow_control="none")
+        # No pause frames: a wire that may lose frames tells what was missed. No moderation: these cards have no clock to wait on.
+        device = probe(bus, stack, mtu=self.result.mtu, flow_control="none", rx_usecs=0)
         device.watchdog.timeo = FOREVER  # a queue that hangs ends the replay: no reset gives its packets up unseen
         assert isinstance(device.netdev_ops, E1000Adapter)
         return _Card(card, device, device.netdev_ops.napi)

@@ -14,7 +14,7 @@ from e1000.bus import HostMemory, LocalBus
 from e1000.bus.qemu import Qemu
 from e1000.bus.qtest import QtestBus, QtestLine
 from e1000.device import E1000Device
-from e1000.driver import probe
+from e1000.driver import probe, resume, suspend
 from fastring.burst import Burst
 from fastring.clock import MonotonicClock, VirtualClock
 
@@ -257,3 +257,41 @@ def test_a_line_of_no_bus_is_a_plain_line():
     line.raise_irq()
     assert line.handle_irq() is True
     assert len(ran) == 1
+
+
+# --- beside packets ---
+
+
+def test_the_self_test_tells_what_qemus_card_lacks_and_traffic_goes_on(opened):
+    device = opened.device
+    results = device.ethtool_ops.self_test(device)
+    assert results["Register test  (offline)"] == regs.FCAL         # reads 0
+    assert results["Eeprom test    (offline)"] == results["Interrupt test (offline)"] == results["Link test   (on/offline)"] == 0
+    assert results["Loopback test  (offline)"] == 8                 # no PHY register 29
+    goes_on(opened)
+
+
+def test_pause_is_negotiated_anew_and_the_card_sleeps_and_wakes(opened):
+    ethtool = opened.device.ethtool_ops
+    ethtool.set_pauseparam(opened.device, rx_pause=True, tx_pause=False)
+    goes_on(opened)
+    assert ethtool.get_pauseparam(opened.device) == {"autoneg": True, "rx_pause": True, "tx_pause": False}
+    suspend(opened.device)
+    resume(opened.device)
+    goes_on(opened)
+
+
+def goes_on(opened):
+    """QEMU's card takes half a second for its link, and one to receive again."""
+    opened.clock.advance(3 * SECOND)
+    opened.stack.run()
+    assert opened.device.carrier_ok
+    before = len(opened.sink.packets)
+    sent = frames(20, seed=5)
+    opened.receive(*sent)
+    assert opened.sink.packets[before:] == sent
+
+
+def test_an_eeprom_that_cannot_be_written_is_told_of(guest):
+    with raises(errno.EIO, "word 20 of the EEPROM is 0x1000 after 0x1017 was written"):
+        guest.device.ethtool_ops.set_eeprom(guest.device, b"\x17", magic=0x100E8086, offset=40)
