@@ -6,11 +6,12 @@ It checks what no driver should have to, and gives a missing operation its errno
 from __future__ import annotations
 
 import errno
-import os
+import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from softnet.ethtool_features import KERNEL_FEATURES
-from softnet.ethtool_ops import PhysId
+from softnet.ethtool_ops import wake_letters
 from softnet.netdev_features import ALWAYS_ON, Feature
 
 if TYPE_CHECKING:
@@ -54,9 +55,10 @@ def get_settings(device: NetDevice) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     with device.stack.rtnl:
         if has(device, "get_link_ksettings"):
-            settings["link_ksettings"] = _jsonable(operation(device, "get_link_ksettings")(device))
+            settings["link_ksettings"] = _link_ksettings(device)
         if has(device, "get_wol"):
-            settings["wol"] = {name: int(value) for name, value in operation(device, "get_wol")(device).items() if name != "sopass"}
+            wol = operation(device, "get_wol")(device)
+            settings["wol"] = {name: wake_letters(wol[name]) for name in ("supported", "wolopts")}
         if has(device, "get_msglevel"):
             settings["msglevel"] = int(operation(device, "get_msglevel")(device))
         if has(device, "get_link"):
@@ -66,23 +68,45 @@ def get_settings(device: NetDevice) -> dict[str, Any]:
     return settings
 
 
-def _jsonable(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, (tuple, set, frozenset)) else value for name, value in settings.items()}
+def _link_ksettings(device: NetDevice) -> dict[str, Any]:
+    """What the driver tells; of one that tells link modes, the port and autonegotiation are among them, as in the kernel's bitmaps."""
+    link = dict(operation(device, "get_link_ksettings")(device))
+    if link.get("supported"):
+        link["supported"] = [*link["supported"], str(link["port"]).upper(), *["Autoneg"] * has(device, "nway_reset")]
+        link["advertising"] = [*link.get("advertising", ()), *["Autoneg"] * bool(link["autoneg"])]
+    if link.get("lp_advertising"):
+        link["lp_advertising"] = list(link["lp_advertising"])
+    return link
 
 
 def set_settings(device: NetDevice, **change: Any) -> None:
     """`ethtool -s`: of speed, duplex, autoneg, advertising, wolopts, msglvl, those that are to change."""
     with device.stack.rtnl:
-        link = {name: change[name] for name in ("speed", "duplex", "autoneg", "advertising") if name in change}
+        link: dict[str, Any] = {name: change[name] for name in ("speed", "duplex", "autoneg", "advertising") if name in change}
         if link:
-            operation(device, "set_link_ksettings")(device, **link)
+            _set_link(device, link)
         if "wolopts" in change:
-            supported = operation(device, "get_wol")(device)["supported"]
-            if change["wolopts"] & ~supported:
+            wanted = wake_letters(change["wolopts"])
+            if set(wanted) - set(operation(device, "get_wol")(device)["supported"]) - {"d"}:
                 raise Refused(errno.EINVAL, "cannot enable unsupported WoL mode")
-            operation(device, "set_wol")(device, wolopts=change["wolopts"])
+            operation(device, "set_wol")(device, wolopts=wanted)
         if "msglvl" in change:
             operation(device, "set_msglevel")(device, change["msglvl"])
+
+
+def _set_link(device: NetDevice, change: dict[str, Any]) -> None:
+    """ethnl_set_linkmodes: speed and duplex choose what is advertised, or are forced, if there is to be no negotiation."""
+    switch, now = operation(device, "set_link_ksettings"), operation(device, "get_link_ksettings")(device)
+    if not change.get("autoneg", now["autoneg"]):
+        switch(device, autoneg=False, speed=change.get("speed", now["speed"]), duplex=change.get("duplex", now["duplex"]))
+        return
+    modes = change.get("advertising")
+    if modes is None and change.keys() & {"speed", "duplex"}:
+        start, end = f"{change.get('speed', '')}base", f"/{str(change.get('duplex', '')).capitalize()}"
+        modes = [m for m in now.get("supported", ()) if (m.startswith(start) or "speed" not in change) and (end == "/" or m.endswith(end))]
+        if not modes:
+            raise OSError(errno.EINVAL, f"{device.name}: it has no link mode {start}T{end}")
+    switch(device, autoneg=True, advertising=modes if modes is not None else now.get("advertising") or None)
 
 
 def nway_reset(device: NetDevice) -> None:
@@ -100,12 +124,44 @@ def set_pauseparam(device: NetDevice, **change: bool) -> None:
     _change(device, "pauseparam", change)
 
 
+class Blinking:
+    """A card's light that blinks, on the stack's clock (ethtool_phys_id). The stack's thread."""
+
+    def __init__(self, device: NetDevice, blink: Callable[[NetDevice, str], int | None]) -> None:
+        self.device = device
+        self.blink = blink
+        self.end = 0
+        self.on = False
+        rate = blink(device, "active")
+        self.interval = SECOND // (2 * rate) if rate else 0
+
+    def go_on(self) -> None:
+        """A timer: the next half of a blink, until the end."""
+        with self.device.stack.rtnl:
+            now = self.device.stack.clock.monotonic_ns()
+            if now >= self.end or not self.device.registered:
+                del BLINKING[self.device]
+                self.blink(self.device, "inactive")
+                return
+            if self.interval:
+                self.on = not self.on
+                self.blink(self.device, "on" if self.on else "off")
+            self.device.stack.clock.call_at(min(self.end, now + (self.interval or SECOND)), self.go_on)
+
+
+BLINKING: dict[NetDevice, Blinking] = {}
+
+
 def set_phys_id(device: NetDevice, seconds: int) -> None:
-    """`ethtool -p`: blink for so long, on the stack's clock."""
+    """`ethtool -p`: blink for so long from now; 0 ends it."""
     with device.stack.rtnl:
-        blink, time = operation(device, "set_phys_id"), max(0, min(seconds, U32_MAX)) * SECOND
-        blink(device, PhysId.ACTIVE)
-        device.stack.clock.call_later(time, lambda: blink(device, PhysId.INACTIVE))
+        blink, clock = operation(device, "set_phys_id"), device.stack.clock
+        known = BLINKING.get(device)
+        blinking = known or Blinking(device, blink)
+        blinking.end = clock.monotonic_ns() + max(0, min(seconds, U32_MAX)) * SECOND
+        if known is None:
+            BLINKING[device] = blinking
+            clock.call_later(0, blinking.go_on)
 
 
 # --- queues and interrupts ---
@@ -173,12 +229,15 @@ def get_ethtool_stats(device: NetDevice) -> dict[str, int]:
 
 
 def get_regs(device: NetDevice) -> dict[str, Any]:
-    """`ethtool -d`: the registers, and the driver's own text of them if it has one."""
+    """`ethtool -d`: the driver's name, the registers by theirs, and in hexadecimal as the kernel would give them to ethtool."""
     with device.stack.rtnl:
-        dump = {"registers": dict(operation(device, "get_regs")(device)), "text": None}
-        if has(device, "show_regs"):
-            dump["text"] = operation(device, "show_regs")(device)
-    return dump
+        registers = dict(operation(device, "get_regs")(device))
+        if has(device, "get_regs_raw"):
+            raw = bytes(operation(device, "get_regs_raw")(device)[1])
+        else:
+            raw = struct.pack(f"<{len(registers)}I", *registers.values())
+        driver = operation(device, "get_drvinfo")(device)["driver"] if has(device, "get_drvinfo") else ""
+    return {"driver": driver, "registers": registers, "raw": raw.hex()}
 
 
 def self_test(device: NetDevice, *, offline: bool = True) -> dict[str, int]:
@@ -211,7 +270,7 @@ def set_eeprom(device: NetDevice, magic: int, offset: int, data: str) -> None:
         if offset < 0 or offset + len(raw) > size:
             raise OSError(errno.EINVAL, f"{device.name}: its EEPROM has bytes 0 to {size - 1}, not {len(raw)} from {offset} on")
         if raw:
-            write(device, magic, offset, raw)
+            write(device, raw, magic=magic, offset=offset)
 
 
 # --- features ---
@@ -246,8 +305,3 @@ def set_features(device: NetDevice, wanted: dict[str, bool]) -> dict[str, Any]:
         now = {name: bool(device.features & bit) for name, bit in KERNEL_FEATURES.items()}
         changed = {name: now[name] for name, bit in KERNEL_FEATURES.items() if (before ^ device.features) & bit}
     return {"unmet": {name: now[name] for name, value in wanted.items() if now[name] != value}, "changed": changed}
-
-
-def text_of(error: OSError) -> str:
-    """The line of an error's errno, as the C library has it."""
-    return os.strerror(error.errno or 0)

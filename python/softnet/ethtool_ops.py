@@ -5,49 +5,21 @@ Every one may be missing: what a driver lacks is EOPNOTSUPP to who asks for it. 
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from softnet.netdev import NetDevice
 
 SPEED_UNKNOWN = -1
+WAKE_LETTERS = "pumbagsf"  # WAKE_*: PHY, unicast, multicast, broadcast, ARP, magic packet, SecureOn, filters
 
 
-class Wake(enum.IntFlag):
-    """WAKE_*: what wakes a machine up; `letter` is ethtool's."""
-
-    PHY = 1 << 0
-    UCAST = 1 << 1
-    MCAST = 1 << 2
-    BCAST = 1 << 3
-    ARP = 1 << 4
-    MAGIC = 1 << 5
-    MAGICSECURE = 1 << 6
-    FILTER = 1 << 7
-
-    @classmethod
-    def from_letters(cls, letters: str) -> Wake:
-        """From ethtool's "pumbagsf"; "d" is none of them. Raises ValueError."""
-        wake = cls(0)
-        for letter in letters:
-            wake = cls(0) if letter == "d" else wake | cls(1 << WAKE_LETTERS.index(letter))
-        return wake
-
-    @property
-    def letters(self) -> str:
-        """As ethtool shows them."""
-        return "".join(letter for bit, letter in enumerate(WAKE_LETTERS) if self & 1 << bit) or "d"
-
-
-WAKE_LETTERS = "pumbagsf"
-
-
-class PhysId(enum.IntEnum):
-    """ETHTOOL_ID_*: what the card's light is to do."""
-
-    INACTIVE = 0
-    ACTIVE = 1
+def wake_letters(letters: str) -> str:
+    """In ethtool's order, each once; "d" is none of them, and takes back those before it. Raises ValueError for others."""
+    kept = letters.rpartition("d")[2]
+    if set(letters) - set(WAKE_LETTERS + "d"):
+        raise ValueError(f"{letters!r}: what wakes is some of {WAKE_LETTERS!r}, or 'd'")
+    return "".join(letter for letter in WAKE_LETTERS if letter in kept) or "d"
 
 
 class EthtoolOps(Protocol):
@@ -59,12 +31,12 @@ class EthtoolOps(Protocol):
     def get_link_ksettings(self, device: NetDevice) -> dict[str, Any]:
         """speed (Mbit/s, or SPEED_UNKNOWN), duplex ("full", "half", "unknown"), autoneg, port ("tp" ...).
 
-        Also, if it tells: supported, advertising, lp_advertising (names of link modes, "1000baseT/Full", and of "Autoneg", "TP", "Pause",
-        "Asym_Pause" ...), phy_address, transceiver, eth_tp_mdix, eth_tp_mdix_ctrl.
+        Also, if it tells: supported, advertising, lp_advertising (names of link modes, "1000baseT/Full", and of "Pause", "Asym_Pause"),
+        phy_address, transceiver, eth_tp_mdix.
         """
 
     def set_link_ksettings(self, device: NetDevice, **settings: Any) -> None:
-        """Those of speed, duplex, autoneg and advertising that are to change."""
+        """autoneg=True and advertising, names of link modes or None for all; or autoneg=False, speed and duplex."""
 
     def get_link(self, device: NetDevice) -> bool:
         """Whether there is a link, asked of the card."""
@@ -96,14 +68,14 @@ class EthtoolOps(Protocol):
     def get_eeprom(self, device: NetDevice, offset: int, length: int) -> tuple[int, bytes]:
         """(magic, bytes)."""
 
-    def set_eeprom(self, device: NetDevice, magic: int, offset: int, data: bytes) -> None:
+    def set_eeprom(self, device: NetDevice, data: bytes, *, magic: int, offset: int) -> None:
         """Write bytes, if the magic is right."""
 
     def get_regs(self, device: NetDevice) -> dict[str, int]:
         """Registers by name; none that a read changes."""
 
-    def show_regs(self, device: NetDevice) -> str:
-        """The text of `ethtool -d` for this card, which ethtool itself has for the drivers it knows."""
+    def get_regs_raw(self, device: NetDevice) -> tuple[int, bytes]:
+        """(version, bytes): as the kernel gives them to ethtool."""
 
     def get_ethtool_stats(self, device: NetDevice) -> dict[str, int]:
         """By name, in their order."""
@@ -111,11 +83,11 @@ class EthtoolOps(Protocol):
     def self_test(self, device: NetDevice, *, offline: bool) -> dict[str, int]:
         """Each test by name; 0 is passed."""
 
-    def get_wol(self, device: NetDevice) -> dict[str, int]:
-        """supported, wolopts: Wake."""
+    def get_wol(self, device: NetDevice) -> dict[str, str]:
+        """supported, wolopts: some of WAKE_LETTERS, or "d"."""
 
-    def set_wol(self, device: NetDevice, *, wolopts: int) -> None:
-        """Wake."""
+    def set_wol(self, device: NetDevice, *, wolopts: str) -> None:
+        """Likewise."""
 
     def get_msglevel(self, device: NetDevice) -> int:
         """NETIF_MSG_*."""
@@ -123,5 +95,8 @@ class EthtoolOps(Protocol):
     def set_msglevel(self, device: NetDevice, level: int) -> None:
         """NETIF_MSG_*."""
 
-    def set_phys_id(self, device: NetDevice, state: PhysId) -> None:
-        """Have the card's light blink, or not."""
+    def set_phys_id(self, device: NetDevice, state: str) -> int | None:
+        """ETHTOOL_ID_*: "active", "on", "off", "inactive". Answers "active" with how often a second "on" and "off" are to come.
+
+        0: it blinks by itself.
+        """

@@ -19,6 +19,7 @@ from control import QuietDriver, new_device
 from fastring.clock import VirtualClock
 from softnet import Stack
 from softnet.control import ControlClient, ControlServer, find, running, sockets
+from softnet.control import client as client_module
 from softnet.control import server as server_module
 
 
@@ -506,3 +507,12 @@ def test_a_process_that_dies_meanwhile_is_told(tmp_path):
         process.wait()
         with client, pytest.raises(ConnectionResetError, match="its process has gone"):
             client.call("devices")
+
+
+def test_a_server_that_is_stopped_does_not_hold_who_asks(stack, monkeypatch):
+    monkeypatch.setattr(client_module, "GREETING", 0.05)
+    with ControlServer(stack) as server, sockets.new_socket() as other:
+        other.bind(server.path + "2")
+        other.listen()
+        with pytest.raises(TimeoutError, match="no answer"):
+            ControlClient(server.path + "2")

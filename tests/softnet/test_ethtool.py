@@ -9,7 +9,9 @@ from control import QuietDriver, new_device
 from fastring.clock import VirtualClock
 from softnet import Feature, Stack, ethtool
 from softnet.ethtool_features import GROUPS, KERNEL_FEATURES, features_named, matching
-from softnet.ethtool_ops import PhysId, Wake
+from softnet.ethtool_ops import wake_letters
+
+MODES = ("10baseT/Half", "10baseT/Full", "100baseT/Half", "100baseT/Full", "1000baseT/Full")
 
 
 class Ops:
@@ -17,8 +19,10 @@ class Ops:
 
     def __init__(self):
         self.calls = []
+        self.blinks = 0
         self.rings = {"rx_max_pending": 100, "tx_max_pending": 200, "rx_pending": 10, "tx_pending": 20}
         self.coalesce = {"rx_coalesce_usecs": 3, "use_adaptive_rx_coalesce": 0}
+        self.link = {"speed": 100, "duplex": "half", "autoneg": False, "port": "mii", "supported": MODES, "advertising": MODES[:3]}
         self.pause = {"autoneg": True, "rx_pause": False, "tx_pause": False}
 
     def get_drvinfo(self, device):
@@ -26,7 +30,10 @@ class Ops:
 
     def get_link_ksettings(self, device):
         assert device.stack.rtnl.held
-        return {"speed": 100, "duplex": "half", "autoneg": False, "port": "mii", "supported": ("MII", "Autoneg")}
+        return self.link
+
+    def nway_reset(self, device):
+        self.calls.append("nway_reset")
 
     def set_link_ksettings(self, device, **settings):
         assert device.stack.rtnl.held
@@ -55,7 +62,7 @@ class Ops:
         self.calls.append(settings)
 
     def get_wol(self, device):
-        return {"supported": Wake.MAGIC | Wake.UCAST, "wolopts": Wake.MAGIC, "sopass": b""}
+        return {"supported": "gu", "wolopts": "g", "sopass": b""}
 
     def set_wol(self, device, **settings):
         self.calls.append(settings)
@@ -72,11 +79,13 @@ class Ops:
     def get_eeprom(self, device, offset, length):
         return 0x1234, bytes(range(8))[offset : offset + length]
 
-    def set_eeprom(self, device, magic, offset, data):
+    def set_eeprom(self, device, data, *, magic, offset):
         self.calls.append((magic, offset, data))
 
     def set_phys_id(self, device, state):
+        assert device.stack.rtnl.held
         self.calls.append(state)
+        return self.blinks
 
     def self_test(self, device, *, offline):
         return {"Link test": int(offline)}
@@ -142,20 +151,20 @@ def test_a_driver_is_not_asked_for_what_it_cannot(device):
     assert refusal(ethtool.set_ringparam, device, rx_pending=101) == too_many
     assert refusal(ethtool.set_ringparam, device, rx_mini_pending=1) == too_many
     assert refusal(ethtool.set_coalesce, device, tx_coalesce_usecs=1) == (errno.EINVAL, "cannot modify an unsupported parameter")
-    assert refusal(ethtool.set_settings, device, wolopts=int(Wake.PHY)) == (errno.EINVAL, "cannot enable unsupported WoL mode")
+    assert refusal(ethtool.set_settings, device, wolopts="gp") == (errno.EINVAL, "cannot enable unsupported WoL mode")
     assert device.ethtool_ops.calls == []
 
 
 def test_settings_are_all_that_the_driver_tells(device):
     device.open()
     assert ethtool.get_settings(device) == {
-        "link_ksettings": {"speed": 100, "duplex": "half", "autoneg": False, "port": "mii", "supported": ["MII", "Autoneg"]},
-        "wol": {"supported": 34, "wolopts": 32},
+        "link_ksettings": device.ethtool_ops.link | {"supported": [*MODES, "MII", "Autoneg"], "advertising": list(MODES[:3])},
+        "wol": {"supported": "ug", "wolopts": "g"},
         "msglevel": 7,
         "link": True,
     }
-    ethtool.set_settings(device, speed=10, autoneg=False, wolopts=2, msglvl=3)
-    assert device.ethtool_ops.calls == [{"speed": 10, "autoneg": False}, {"wolopts": 2}, 3]
+    ethtool.set_settings(device, speed=10, autoneg=False, wolopts="u", msglvl=3)
+    assert device.ethtool_ops.calls == [{"speed": 10, "duplex": "half", "autoneg": False}, {"wolopts": "u"}, 3]
     device.stop()
     assert ethtool.get_settings(device)["link"] is False
     device.ethtool_ops = SimpleNamespace()
@@ -180,12 +189,52 @@ def test_the_eeprom_is_bounded(device):
     assert refusal(ethtool.set_eeprom, device, 1, 7, "ffff")[0] == errno.EINVAL
 
 
-def test_a_light_blinks_for_so_long_on_the_stacks_clock(device, stack):
+def test_speed_and_duplex_choose_what_is_advertised(device):
+    ops = device.ethtool_ops
+    ops.link["autoneg"] = True
+    for change, modes in (
+        ({"speed": 100}, MODES[2:4]),
+        ({"duplex": "full"}, (MODES[1], *MODES[3:])),
+        ({"speed": 1000, "duplex": "full"}, MODES[4:]),
+        ({"speed": 10, "advertising": ["1000baseT/Full"]}, MODES[4:]),
+        ({"autoneg": True}, MODES[:3]),
+    ):
+        ethtool.set_settings(device, **change)
+        assert (ops.calls[-1]["autoneg"], tuple(ops.calls[-1]["advertising"])) == (True, modes)
+    assert refusal(ethtool.set_settings, device, speed=1000, duplex="half")[0] == errno.EINVAL
+    assert refusal(ethtool.set_settings, device, speed=1)[0] == errno.EINVAL
+
+
+@pytest.mark.parametrize(("blinks", "steps"), [(0, []), (1, ["on", "off", "on", "off"])])
+def test_a_light_blinks_for_so_long_on_the_stacks_clock(device, stack, blinks, steps):
+    calls, device.ethtool_ops.blinks = device.ethtool_ops.calls, blinks
     ethtool.set_phys_id(device, 2)
     stack.clock.advance(1_999_999_999)
-    assert device.ethtool_ops.calls == [PhysId.ACTIVE]
-    stack.clock.advance(1)
-    assert device.ethtool_ops.calls == [PhysId.ACTIVE, PhysId.INACTIVE]
+    assert calls == ["active", *steps]
+    stack.clock.advance(10)
+    assert calls == ["active", *steps, "inactive"]
+    stack.clock.advance(10**10)
+    assert calls[-1] == "inactive"
+
+
+def test_who_asks_again_makes_it_blink_on_and_0_ends_it(device, stack):
+    calls = device.ethtool_ops.calls
+    for _ in range(5):
+        ethtool.set_phys_id(device, 2)
+        stack.clock.advance(10**9)
+    assert calls == ["active"]
+    ethtool.set_phys_id(device, 0)
+    stack.clock.advance(10**9)
+    assert calls == ["active", "inactive"]
+
+
+def test_a_light_goes_out_with_its_device(device, stack):
+    ethtool.set_phys_id(device, 100)
+    stack.clock.advance(10**9)
+    device.unregister()
+    stack.clock.advance(2 * 10**9)
+    assert device.ethtool_ops.calls == ["active", "inactive"]
+    assert not ethtool.BLINKING
 
 
 def test_tests_tell_each_by_name(device):
@@ -234,8 +283,6 @@ def test_groups_are_the_features_they_were():
 
 
 def test_wake_up_is_spelled_by_letters():
-    assert Wake.from_letters("ug") == Wake.UCAST | Wake.MAGIC
-    assert Wake.from_letters("pd") == 0
-    assert [Wake(0).letters, Wake(255).letters] == ["d", "pumbagsf"]
-    with pytest.raises(ValueError, match="not found"):
-        Wake.from_letters("x")
+    assert [wake_letters(letters) for letters in ("gu", "gug", "pd", "pdg", "", "fsgabmup")] == ["ug", "ug", "d", "g", "d", "pumbagsf"]
+    with pytest.raises(ValueError, match="'gx': what wakes is some of"):
+        wake_letters("gx")

@@ -259,7 +259,8 @@ def test_ethtool_i_P_S_and_d(ok):
     stats = ok("ethtool -S eth1").splitlines()
     assert stats[0] == "NIC statistics:"
     assert int(next(line for line in stats if line.startswith("     tx_packets: ")).split()[1]) > 0
-    assert ok("ethtool -d eth1")
+    assert ok("ethtool -d eth1").startswith("MAC Registers\n-------------\n0x00000: CTRL (Device control register)  0x")
+    assert ok("ethtool -d eth1 hex on").startswith("Offset\t\tValues\n------\t\t------\n0x0000:\t\t")
     rows = ok("ethtool -e eth1").splitlines()
     assert rows[:3] == ["Offset\t\tValues", "------\t\t------", "0x0000:\t\t52 54 00 00 00 01 " + rows[2][-30:]]
     assert len(rows) == 10

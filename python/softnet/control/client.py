@@ -10,6 +10,7 @@ from typing import Any
 from softnet.control import sockets
 
 TIMEOUT = 90.0  # seconds: a self-test takes its time
+GREETING = 5.0  # seconds until a server has said who it is
 
 
 class ControlError(OSError):
@@ -26,14 +27,16 @@ class ControlClient:
         sockets.check_path(self.path)
         self._socket = sockets.new_socket()
         try:
-            self._socket.settimeout(timeout)
+            self._socket.settimeout(min(timeout, GREETING))
             try:
                 self._socket.connect(self.path)
             except OSError as error:
-                raise OSError(error.errno, os.strerror(error.errno or 0), self.path) from None
+                number = error.errno or errno.ETIMEDOUT
+                raise OSError(number, os.strerror(number), self.path) from None
             hello = self._read()
             if hello.get("fastring") != 1:
                 raise OSError(errno.EPROTO, "who answers is no fastring of this version", self.path)
+            self._socket.settimeout(timeout)
         except BaseException:
             self._socket.close()
             raise

@@ -16,7 +16,7 @@ from softnet.cli_parser import Parser
 from softnet.control import ControlClient
 from softnet.control.client import ControlError
 from softnet.ethtool_features import features_named
-from softnet.ethtool_ops import Wake
+from softnet.ethtool_ops import wake_letters
 from softnet.tools import ethtool_text as text
 from softnet.tools.common import Task, ToolError, new_parser, pretty, words_for
 
@@ -27,6 +27,7 @@ EPILOG = """settings:
   -s  speed N  duplex half|full  autoneg on|off  wol p|u|m|b|a|g|s|f|d...  msglvl N
   -t  online|offline                         -p  SECONDS
   -e  offset N  length N                     -E  magic N  offset N  value N
+  -d  hex on|off
 
 exit status: 0, or ethtool's own for what went wrong"""
 BAD_USAGE = 1
@@ -150,10 +151,6 @@ def one_of(*words: str) -> Reader:
     return lambda word: words[words.index(word)]
 
 
-def _wol(word: str) -> int:
-    return int(Wake.from_letters(word))
-
-
 # --- what each does ---
 
 
@@ -168,7 +165,7 @@ def _show_settings(call: Call) -> int:
 
 def _set_settings(call: Call) -> int:
     readers: dict[str, Reader] = {
-        "speed": u32, "duplex": one_of("half", "full"), "autoneg": on_off, "wol": _wol, "msglvl": u32,
+        "speed": u32, "duplex": one_of("half", "full"), "autoneg": on_off, "wol": wake_letters, "msglvl": u32,
     }  # fmt: skip
     change = settings("s", call.words, readers)
     if "wol" in change:
@@ -238,9 +235,10 @@ def _show_drvinfo(call: Call) -> int:
 
 
 def _show_regs(call: Call) -> int:
+    in_hex = settings("d", call.words, {"hex": on_off}).get("hex", False)
     if not call.has_device():
         raise ToolError(72, "Cannot get driver information: No such device")
-    print(text.regs(call.ask_ioctl("get_regs", "Cannot get register dump", 74)), end="")
+    print(text.regs(call.ask_ioctl("get_regs", "Cannot get register dump", 74), in_hex=in_hex), end="")
     return 0
 
 
@@ -327,7 +325,7 @@ MODES = (
     Mode("k", "show-features", "show offloads and other features", _shower("get_features", text.features, text.features_json), json=True),
     Mode("K", "features", "set them", _set_features, words=True),
     Mode("i", "driver", "show the driver", _show_drvinfo),
-    Mode("d", "register-dump", "show registers", _show_regs),
+    Mode("d", "register-dump", "show registers", _show_regs, words=True),
     Mode("e", "eeprom-dump", "show the EEPROM", _show_eeprom, words=True),
     Mode("E", "change-eeprom", "change a byte of it", _set_eeprom, words=True),
     Mode("r", "negotiate", "negotiate the link anew", _nway_reset),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import struct
+import importlib
 from typing import Any
 
 from softnet.ethtool_features import GROUPS, KERNEL_FEATURES, matching
-from softnet.ethtool_ops import Wake
 
 # --- link ---
 
@@ -40,7 +39,7 @@ def settings(device: str, found: dict[str, Any]) -> str:
             lines.append(f"\tMDI-X: {link.get('eth_tp_mdix', 'Unknown')}")
     if "wol" in found:
         for title, name in (("Supports Wake-on", "supported"), ("Wake-on", "wolopts")):
-            lines.append(f"\t{title}: {Wake(found['wol'][name]).letters}")
+            lines.append(f"\t{title}: {found['wol'][name]}")
     if "msglevel" in found:
         level = found["msglevel"]
         lines.append(f"        Current message level: 0x{level:08x} ({level})")
@@ -236,6 +235,9 @@ def stats(found: dict[str, int]) -> str:
     return "NIC statistics:\n" + "".join(f"     {name}: {value}\n" for name, value in found.items())
 
 
+REGISTER_TEXTS = {"e1000": "e1000.register_text"}  # ethtool's driver_list
+
+
 def hex_dump(data: bytes, offset: int = 0) -> str:
     """dump_hex."""
     lines = ["Offset\t\tValues", "------\t\t------"]
@@ -244,11 +246,12 @@ def hex_dump(data: bytes, offset: int = 0) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def regs(found: dict[str, Any]) -> str:
-    """`ethtool -d`: in the driver's own words, or in hexadecimal."""
-    if found["text"] is not None:
-        return str(found["text"])
-    return hex_dump(struct.pack(f"<{len(found['registers'])}I", *found["registers"].values()))
+def regs(found: dict[str, Any], *, in_hex: bool = False) -> str:
+    """`ethtool -d`: with what each bit means for a driver that is known here, else in hexadecimal."""
+    if found["driver"] in REGISTER_TEXTS and not in_hex:
+        module = importlib.import_module(REGISTER_TEXTS[found["driver"]])
+        return str(module.register_text(found["registers"]))
+    return hex_dump(bytes.fromhex(found["raw"]))
 
 
 def test_results(results: dict[str, int]) -> str:
