@@ -53,6 +53,13 @@ def test_an_object_a_function_and_one_that_prints_are_drivers_too(checked, name)
     assert (status, report["findings"]) == (0, [])
 
 
+def test_a_file_may_be_called_as_a_module_that_is_there_already(checked, tmp_path):
+    path = tmp_path / "random.py"
+    path.write_text("from e1000.driver import probe\n")
+    status, report = checked(f"{path}:probe", "--only", "open-stop")
+    assert (status, report["findings"]) == (0, [])
+
+
 # --- broken drivers ---
 
 BREACHES = {

@@ -10,6 +10,7 @@ The device may be registered by probe, or not yet. MODULE is a module, looked fo
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
@@ -50,19 +51,34 @@ def load_driver(spec: str) -> UserDriver:
 
 def _import(name: str) -> Any:
     path = Path(name)
-    folder = os.getcwd()
-    if path.suffix == ".py":
-        if not path.is_file():
-            raise CannotRun(f"there is no file {name!r}")
-        folder, name = str(path.resolve().parent), path.stem
+    is_file = path.suffix == ".py"
+    if is_file and not path.is_file():
+        raise CannotRun(f"there is no file {name!r}")
+    folder = str(path.resolve().parent) if is_file else os.getcwd()
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        return importlib.import_module(name)
+        return _import_file(path) if is_file else importlib.import_module(name)
     except BaseException as error:  # whatever the module does, sys.exit too
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise CannotRun(f"there is no module {name!r}") from None
-        raise CannotRun(f"importing {name!r} raises {describe(error)}{_place(error)}") from None
+        raise CannotRun(f"importing {(path.stem if is_file else name)!r} raises {describe(error)}{_place(error)}") from None
+
+
+def _import_file(path: Path) -> Any:
+    """That very file, also if a module of its name is there already: it may be called random.py."""
+    name = path.stem
+    while name in sys.modules:
+        name = f"_{name}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def _place(error: BaseException) -> str:
