@@ -71,7 +71,8 @@ def _import_file(path: Path) -> Any:
     while name in sys.modules:
         name = f"_{name}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
