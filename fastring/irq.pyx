@@ -23,6 +23,9 @@ cdef class IrqLine:
             self.raised += 1
         store_release32(&self.level, level)
 
+    cdef void look(self) noexcept nogil:
+        """Bring `level` up to date, for a line whose device has to be asked; `service` does it, too. CPU thread only."""
+
     cdef bint service(self) noexcept nogil:
         """Run the handler once if the line is up; return whether it ran. CPU thread only.
 

@@ -272,6 +272,7 @@ cdef class Softirq:
 
     cdef bint _observed_service(self, IrqLine line) noexcept nogil:
         cdef bint ran
+        line.look()
         if line.handler == NULL or not load_acquire32(&line.level):
             return False
         self._tell(IRQ, line, 0)

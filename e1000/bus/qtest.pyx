@@ -33,10 +33,13 @@ IO_MEMORY_MASTER = 0x7
 cdef class QtestLine(IrqLine):
     """The card's INTA. Looking at it while it is down lets QEMU's time pass."""
 
-    cdef bint service(self) noexcept nogil:
+    cdef void look(self) noexcept nogil:
         if self.bus is not None and self.handler != NULL and not load_acquire32(&self.level):
             with gil:
                 self.bus._look()
+
+    cdef bint service(self) noexcept nogil:
+        self.look()
         return IrqLine.service(self)
 
 
