@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from e1000 import regs
 from e1000.driver.eeprom import EepromWriter
 from e1000.driver.flow import Pause
-from e1000.driver.hw import EEPROM_WORDS, MII_CR_AUTO_NEG_EN, MII_CR_RESTART_AUTO_NEG, PHY_CTRL
+from e1000.driver.hw import EEPROM_WORDS, MII_CR_AUTO_NEG_EN, MII_CR_RESTART_AUTO_NEG, PHY_ADDRESS, PHY_CTRL
 from e1000.driver.led import Leds
 from e1000.driver.param import MAX_DESCRIPTORS, check_ring, interrupt_rate
-from e1000.driver.phy import PHY_1000T_STATUS, SUPPORTED
+from e1000.driver.phy import M88_PHY_SPEC_CTRL, M88_PHY_SPEC_STATUS, PHY_1000T_STATUS, PSSR_MDIX, SUPPORTED
 from e1000.driver.power import WAKE
 from e1000.driver.selftest import NAMES as TEST_NAMES
 from e1000.driver.selftest import self_test
@@ -44,7 +44,9 @@ GSTRINGS_STATS = (
 REGISTERS = (
     "CTRL", "STATUS", "RCTL", "RDLEN", "RDH", "RDT", "RDTR", "TCTL", "TDLEN", "TDH", "TDT", "TIDV",
 )
-PHY_REGISTERS = {"PHY_SPEC_STATUS": 17, "PHY_SPEC_CTRL": 16, "PHY_1000T_STATUS": PHY_1000T_STATUS, "PHY_RX_ERRORS": 21}
+PHY_REGISTERS = {
+    "PHY_SPEC_STATUS": M88_PHY_SPEC_STATUS, "PHY_SPEC_CTRL": M88_PHY_SPEC_CTRL, "PHY_1000T_STATUS": PHY_1000T_STATUS, "PHY_RX_ERRORS": 21,
+}
 IDLE_ERRORS = 0xFF  # in PHY_1000T_STATUS
 # fmt: on
 
@@ -68,9 +70,16 @@ class Ethtool:
             "duplex": ("full" if link.full_duplex else "half") if link.up else "unknown",
             "autoneg": bool(self.adapter.hw.read_phy(PHY_CTRL) & MII_CR_AUTO_NEG_EN),
             "port": "tp",
+            "phy_address": PHY_ADDRESS,
+            "transceiver": "internal",
+            "eth_tp_mdix": self._crossing() if device.carrier_ok else "Unknown",
             "supported": SUPPORTED,
             "advertising": self.adapter.copper.advertised if self.adapter.copper.forced is None else (),
         }
+
+    def _crossing(self) -> str:
+        """Whether the PHY crosses its pairs over, which it finds out by itself, in ethtool's words."""
+        return "on (auto)" if self.adapter.hw.read_phy(M88_PHY_SPEC_STATUS) & PSSR_MDIX else "off (auto)"
 
     def set_link_ksettings(
         self,

@@ -92,6 +92,7 @@ def test_it_shows_link_driver_registers_and_eeprom(two):
     settings = ethtool.get_link_ksettings(two.near)
     assert (settings["speed"], settings["duplex"], settings["autoneg"], settings["port"]) == (1000, "full", True, "tp")
     assert settings["supported"] == settings["advertising"] == SUPPORTED
+    assert (settings["phy_address"], settings["transceiver"], settings["eth_tp_mdix"]) == (1, "internal", "off (auto)")
     assert ethtool.get_regs(two.near)["TDLEN"] == 4096
     assert ethtool.get_eeprom(two.near) == (0x100E8086, two.cards[0].eeprom)
     assert ethtool.get_eeprom(two.near, 2, 4)[1] == two.cards[0].eeprom[2:6]

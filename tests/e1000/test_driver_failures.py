@@ -22,7 +22,7 @@ def set_ringparam(host):
 
 
 def reset(host):
-    host.device.netdev_ops.tx_timeout(host.device, 0)
+    host.device.netdev_ops.schedule_reset(host.device)
     host.stack.clock.advance(1)
 
 
@@ -127,7 +127,8 @@ def test_whichever_bus_access_fails_nothing_is_left_and_it_works_again(undo, nam
     accesses = count(host, operation, opened)
     assert accesses > 50
     failed = 0
-    for k in range(1, accesses + 1, 1 + accesses // 400):       # those of long tables are much the same
+    stride = 1 + accesses // 250        # the kinds of failure take turns: together they leave no access out, but in the EEPROM's wires
+    for k in range(1 + list(BUSES).index(kind) % stride, accesses + 1, stride):
         prepare(host, opened)
         host.bus.arm(k, dead=dead)
         failed += attempt(lambda: operation(host)) is not None
@@ -225,6 +226,7 @@ def test_whichever_allocation_fails_nothing_is_left_and_it_works_again(undo, nam
         settle(host)
 
 
+@pytest.mark.breaks_rules(15)  # where the bus loses the write, interrupts are not masked
 def test_a_bus_in_python_that_fails_under_the_data_path_is_told_of_by_who_runs_it(undo):
     host = Host(undo, bus=PythonBus)
     host.device.open()
