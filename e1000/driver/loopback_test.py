@@ -21,7 +21,7 @@ FRAME, BUFFER, CRC = 1024, 2048, 4
 TXD_EOP, TXD_IFCS, TXD_RPS = 1 << 24, 1 << 25, 1 << 28
 RXD_DONE = 0x03  # DD and EOP
 NO_MEMORY, NO_LOOPBACK, WRONG = 2, 8, 13  # e1000_setup_desc_rings', e1000_set_phy_loopback's and e1000_check_lbtest_frame's
-PATIENCE = 0.2  # seconds for a round
+WAIT, PATIENCE = 50e-6, 1.0  # seconds between two looks, and for a round
 
 
 def loopback_test(hw: Hw) -> int:
@@ -82,7 +82,7 @@ class _Rings:
     """Rings of 256 in memory that the caller has; every transmit descriptor leads to the same frame."""
 
     def __init__(self, hw: Hw, tx: int, rx: int, frame: int, buffers: int) -> None:
-        self.bus, self.addresses = hw.bus, hw.bus.memory.addresses
+        self.hw, self.bus, self.addresses = hw, hw.bus, hw.bus.memory.addresses
         self.tx, self.rx, self.frame, self.buffers = tx, rx, frame, buffers
         self.content = b"\xff" * (FRAME // 2) + b"\xaa" * 10 + b"\xbe\xaa\xaf" + b"\xaa" * (FRAME // 2 - 14) + b"\xff"
 
@@ -100,6 +100,9 @@ class _Rings:
                     taken += 1
                 elif time.monotonic() > deadline:
                     return WRONG
+                else:
+                    self.hw.read(regs.STATUS)  # it may have gone
+                    time.sleep(WAIT)
             self.bus.write(regs.RDT, (taken - 1) % COUNT)
         return 0
 

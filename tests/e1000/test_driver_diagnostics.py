@@ -11,7 +11,7 @@ from microwire import WRITE, Microwire
 
 from e1000 import regs
 from e1000.bus import LocalBus
-from e1000.device import E1000Device, eeprom_image
+from e1000.device import DeviceThread, E1000Device, eeprom_image
 from e1000.driver import probe, resume, suspend
 from e1000.driver.loopback_test import loopback_test
 from e1000.driver.selftest import eeprom_test
@@ -53,6 +53,12 @@ def test_the_self_test_passes_and_the_same_sender_goes_on(two_cards):
     two.stack.run()
     assert two.sink.packets[-1] == packet(200, to=FAR)
     assert len(two.sink.packets) == two.near.ethtool_ops.get_ethtool_stats(two.near)["tx_packets"] == 2     # none of the test's
+
+
+def test_the_self_test_passes_on_a_card_with_a_thread_of_its_own(two_cards):
+    two = two_cards()
+    with DeviceThread(two.cards):
+        assert test_of(two.near) == PASSED
 
 
 def test_a_device_that_is_down_is_tested_too_and_stays_down(undo):

@@ -4,9 +4,12 @@ import errno
 import logging
 
 import pytest
-from failing import SMALL, FailingMemory, FaultyBus, GlitchBus, Host, PulledBus, PythonBus
+from cards import packet
+from failing import SECOND, SMALL, FailingMemory, FaultyBus, GlitchBus, Host, PulledBus, PythonBus
 
+from e1000 import regs
 from e1000.driver import probe, remove, resume, suspend
+from fastring.burst import Burst
 from softnet.stack import Stack
 
 BUSES = {"raises": (FaultyBus, False), "raises-from-then-on": (FaultyBus, True), "glitch": (GlitchBus, False), "pulled": (PulledBus, True)}
@@ -247,6 +250,22 @@ def test_a_bus_in_python_that_fails_under_the_data_path_is_told_of_by_who_runs_i
         host.device.open()
         assert host.passes()
     host.device.stop()
+
+
+def test_packets_in_flight_in_a_card_that_is_pulled_out_are_given_up_and_counted(undo):
+    host = Host(undo, bus=PulledBus)
+    host.device.open()
+    host.stack.run()
+    host.card.write(regs.TCTL, host.card.read(regs.TCTL) & ~regs.TCTL_EN)
+    host.device.xmit(Burst.from_packets([packet(60)] * 7))
+    host.bus.arm(1)
+    host.stack.clock.advance(SECOND)
+    assert attempt(host.stack.run) is None
+    host.device.stop()
+    assert host.device.stats64.tx_errors == 7
+    assert host.is_down()
+    host.bus.arm(None)
+    assert host.works()
 
 
 def test_a_card_pulled_out_while_it_runs_is_told_of_and_can_be_taken_down(undo, caplog):
