@@ -21,9 +21,28 @@ def stack():
     return Stack(clock=VirtualClock())
 
 
+class NapiDriver(QuietDriver):
+    """A driver with one NAPI context from open to stop, whose poll is the test's."""
+
+    weight = 64
+
+    def open(self, device):
+        self.napi = netif_napi_add(device, lambda napi, budget: self.poll(napi, budget), weight=self.weight)
+        self.napi.enable()
+
+    def stop(self, device):
+        self.napi.disable()
+        netif_napi_del(self.napi)
+
+
 @pytest.fixture
-def device(stack):
-    device = new_device(stack, QuietDriver())
+def driver():
+    return NapiDriver()
+
+
+@pytest.fixture
+def device(stack, driver):
+    device = new_device(stack, driver)
     with device:
         yield device
 
@@ -91,31 +110,28 @@ class Poller:
         return work
 
 
-def test_a_python_poll_is_called_with_the_weight_until_it_finds_less(stack, device):
-    poll = Poller(64, 64, 3)
-    napi = netif_napi_add(device, poll)
-    napi.enable()
-    assert napi.napi_schedule()
+def test_a_python_poll_is_called_with_the_weight_until_it_finds_less(stack, driver, device):
+    poll = driver.poll = Poller(64, 64, 3)
+    assert driver.napi.napi_schedule()
     stack.run()
     assert (poll.budgets, poll.unmasked) == ([64, 64, 64], [True])
-    assert not napi.scheduled
-    napi.disable()
-    assert not napi.napi_schedule()
-    netif_napi_del(napi)
+    assert not driver.napi.scheduled
+    device.stop()
+    assert not driver.napi.napi_schedule()
 
 
-def test_what_a_poll_raises_stack_run_raises_and_polling_goes_on(stack, device):
-    poll = Poller(2)
-    napi = netif_napi_add(device, poll, weight=16)
-    napi.enable()
-    napi.napi_schedule()
-    stack.run()
-    napi.napi_schedule()
-    with pytest.raises(IndexError):
+def test_what_a_poll_raises_stack_run_raises_and_polling_goes_on(stack, driver):
+    driver.weight = 16
+    poll = driver.poll = Poller(2)
+    with new_device(stack, driver):
+        driver.napi.napi_schedule()
         stack.run()
-    poll.finds.append(1)
-    napi.napi_schedule()
-    stack.run()
+        driver.napi.napi_schedule()
+        with pytest.raises(IndexError):
+            stack.run()
+        poll.finds.append(1)
+        driver.napi.napi_schedule()
+        stack.run()
     assert poll.budgets == [16, 16, 16]
 
 
@@ -129,27 +145,21 @@ def received(device, *packets):
         yield skb
 
 
-def test_packets_of_a_flow_are_merged_in_a_poll_and_passed_up_when_it_completes(stack, device):
+def test_packets_of_a_flow_are_merged_in_a_poll_and_passed_up_when_it_completes(stack, driver, device):
     got = []
-    device.protocols[0x0800] = [lambda skb, device: got.append((len(skb), skb.gso_segs, napi.scheduled))]
+    device.protocols[0x0800] = [lambda skb, device: got.append((len(skb), skb.gso_segs, driver.napi.scheduled))]
     header = Ether(dst=device.dev_addr, src="52:54:00:00:00:09") / IP(src="10.0.0.1", dst="10.9.8.7", flags="DF")
     one, two = (bytes(header / TCP(sport=1, dport=2, seq=100 * i, flags="A") / (b"x" * 100)) for i in range(2))
-    poll = Poller(2, device=device, packets=received(device, one, two))
-    napi = netif_napi_add(device, poll)
-    napi.enable()
-    napi.napi_schedule()
+    driver.poll = Poller(2, device=device, packets=received(device, one, two))
+    driver.napi.napi_schedule()
     stack.run()
     assert got == [(len(one) - 14 + 100, 2, True)]
-    napi.disable()
-    netif_napi_del(napi)
-    assert len(napi.gro) == 0
+    assert len(driver.napi.gro) == 0
 
 
-def test_a_napi_that_is_enabled_is_not_deleted(stack, device):
-    napi = netif_napi_add(device, Poller())
-    napi.enable()
+def test_a_napi_that_is_enabled_is_not_deleted(driver, device):
     with pytest.raises(RuntimeError, match="disable a NAPI"):
-        netif_napi_del(napi)
+        netif_napi_del(driver.napi)
 
 
 # --- work ---
