@@ -139,20 +139,20 @@ def test_what_a_driver_raises_is_told_with_its_line(fastring):
     ("name", "how"),
     [
         ("EndsTheProcess", "the driver ended the process with status 7"),
-        ("Crashes", "the driver crashed with signal 11"),
-        ("Hangs", "the driver did not come to an end in 1 s"),
-        ("PollsForEver", "the driver did not come to an end in 1 s"),
+        ("Crashes", "the driver crashed with signal 6"),
+        ("Hangs", "the driver did not come to an end in 3 s"),
+        ("PollsForEver", "the driver did not come to an end in 3 s"),
     ],
 )
 def test_a_driver_that_ends_or_hangs_takes_down_its_scenario_alone(checked, name, how):
     began = time.monotonic()
-    status, report = checked(broken(name), "--only", "probe-remove,open-stop", "--timeout", "1")
+    status, report = checked(broken(name), "--only", "probe-remove,open-stop", "--timeout", "3")
     assert status == 1
     first, second = report["scenarios"]
     assert first["status"] == "ok"
     assert second["status"] == "failed"
     assert second["why"].startswith(how)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30
     if name in ("Crashes", "Hangs"):
         assert "broken_drivers.py:" in report["findings"][0]["where"]
 
@@ -212,7 +212,7 @@ def test_a_driver_that_is_not_there_is_one_line_and_status_2(fastring, spec, say
     ],
 )
 def test_a_driver_that_cannot_be_imported_is_one_line_and_status_2(fastring, module, text, says):
-    status, out, err = fastring("check", module(text), "--timeout", "1")
+    status, out, err = fastring("check", module(text), "--timeout", "1" if "while" in text else "30")
     assert (status, out) == (2, "")
     assert says in err
     assert err.count("\n") == 1
@@ -237,7 +237,19 @@ def test_bad_usage_is_one_line_and_status_2(fastring, arguments, says):
     assert err.count("\n") == 1
 
 
+def test_a_module_in_the_working_directory_is_found(fastring, tmp_path, monkeypatch):
+    (tmp_path / "some_driver.py").write_text("from e1000 import driver\n")
+    monkeypatch.chdir(tmp_path)
+    assert fastring("check", "some_driver:driver.probe", "--only", "probe-remove").status == 0
+
+
 # --- reports ---
+
+
+def test_a_terminal_is_told_what_a_run_is_at(fastring, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    outcome = fastring("check", "e1000.driver:probe", "--only", "probe-remove,open-stop")
+    assert outcome.err.replace("\r\x1b[K", "|") == "|0 of 2 done, now probe-remove|1 of 2 done, now open-stop|"
 
 
 def test_junit_has_a_case_for_each_scenario_with_its_failure(fastring, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import sys
+from contextlib import nullcontext
 
 from softnet.conformance.report import as_dict, as_text, is_clean, write_junit
 from softnet.conformance.runner import Result, check_loads, run
@@ -21,15 +23,29 @@ def check(arguments: argparse.Namespace) -> tuple[int, str]:
         raise ValueError(f"which driver? MODULE:DRIVER is missing; see `{arguments.prog} --help`")
     names = chosen(arguments.only)
     check_loads(arguments.driver, arguments.timeout)
+    with open(arguments.junit, "wb") if arguments.junit else nullcontext() as junit:  # before the run: it may take long
+        results, interrupted = _run_all(arguments, names)
+        if junit is not None:
+            write_junit(junit, arguments.driver, results)
+    text = json.dumps(as_dict(arguments.driver, results)) if arguments.json else as_text(arguments.driver, results)
+    return INTERRUPTED if interrupted else OK if is_clean(results) else FOUND, text
+
+
+def _run_all(arguments: argparse.Namespace, names: list[str]) -> tuple[list[Result], bool]:
+    """The results, and whether Ctrl-C ended it."""
     results: list[Result] = []
-    status = OK
     try:
-        for result in run(arguments.driver, names, Options(packets=arguments.packets), arguments.timeout):
-            results.append(result)
-        status = OK if is_clean(results) else FOUND
+        for name in names:
+            _show(f"{len(results)} of {len(names)} done, now {name}")
+            results.append(run(arguments.driver, name, Options(packets=arguments.packets), arguments.timeout))
     except KeyboardInterrupt:
-        status = INTERRUPTED
-        results += [Result(name, "not run", "interrupted") for name in names[len(results) :]]
-    if arguments.junit:
-        write_junit(arguments.junit, arguments.driver, results)
-    return status, json.dumps(as_dict(arguments.driver, results)) if arguments.json else as_text(arguments.driver, results)
+        return results + [Result(name, "not run", "interrupted") for name in names[len(results) :]], True
+    finally:
+        _show("")
+    return results, False
+
+
+def _show(text: str) -> None:
+    """What it is at, on a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

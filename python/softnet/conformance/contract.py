@@ -68,7 +68,7 @@ def _import(name: str) -> Any:
 def _import_file(path: Path) -> Any:
     """That very file, also if a module of its name is there already: it may be called random.py."""
     name = path.stem
-    while name in sys.modules:
+    while name in sys.modules or name in sys.stdlib_module_names:
         name = f"_{name}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import IO, Any
 
 from fastring.capture_error import printable
 from softnet.conformance.runner import Found, Result
@@ -60,8 +59,8 @@ def as_dict(spec: str, results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def write_junit(path: str | os.PathLike[str], spec: str, results: Sequence[Result]) -> None:
-    """A JUnit file, one test case a scenario. Raises OSError."""
+def write_junit(file: IO[bytes], spec: str, results: Sequence[Result]) -> None:
+    """JUnit's XML, one test case a scenario. Raises OSError."""
     suite = ET.Element("testsuite", name=f"fastring check {spec}", tests=str(len(results)), errors="0")
     suite.set("failures", str(sum(result.status == "failed" for result in results)))
     suite.set("skipped", str(sum(result.status == "not run" for result in results)))
@@ -73,7 +72,7 @@ def write_junit(path: str | os.PathLike[str], spec: str, results: Sequence[Resul
         elif result.status == "failed":
             failure = ET.SubElement(case, "failure", message=_plain(result.why))
             failure.text = _plain("\n\n".join(_paragraph(found) for found in result.found))
-    ET.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
+    ET.ElementTree(suite).write(file, encoding="utf-8", xml_declaration=True)
 
 
 def _paragraph(found: Found) -> str:

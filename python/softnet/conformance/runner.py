@@ -14,7 +14,7 @@ import sysconfig
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
@@ -25,7 +25,7 @@ import fastring
 import softnet
 from softnet.conformance.bench import Bench, Failed
 from softnet.conformance.contract import CannotRun, describe, load_driver
-from softnet.conformance.scenarios import NotRun, Options, run_scenario
+from softnet.conformance.scenarios import Options, run_scenario
 
 PACKETS_PER_SECOND = 500  # each way, in Python and with every rule checked: what a time limit allows for
 GRACE = 2.0  # seconds after its time limit until a process that does not end is killed
@@ -73,20 +73,19 @@ def _try_load(spec: str) -> dict[str, Any]:
     return {"error": ""}
 
 
-def run(spec: str, names: Sequence[str], options: Options, timeout: float) -> Iterator[Result]:
-    """Run scenarios of a driver, one after the other; `timeout` seconds for each, and what its packets take."""
-    for name in names:
-        limit = timeout + (options.packets / PACKETS_PER_SECOND if name == "traffic" else 0)
-        began = time.monotonic()
-        answer = _in_process(lambda name=name: asdict(_run_here(spec, name, options)), limit)  # type: ignore[misc]
-        if "died" in answer:
-            why = f"the driver {answer['died']}"
-            result = Result(name, "failed", why, found=[Found("", "", "", answer["where"], why, answer["instead"])])
-        else:
-            answer["found"] = [Found(**found) for found in answer["found"]]
-            result = Result(**answer)
-        result.seconds = time.monotonic() - began
-        yield result
+def run(spec: str, name: str, options: Options, timeout: float) -> Result:
+    """Run one scenario of a driver, which has `timeout` seconds, and what its packets take."""
+    limit = timeout + (options.packets / PACKETS_PER_SECOND if name == "traffic" else 0)
+    began = time.monotonic()
+    answer = _in_process(lambda: asdict(_run_here(spec, name, options)), limit)
+    if "died" in answer:
+        why = f"the driver {answer['died']}"
+        result = Result(name, "failed", why, found=[Found("", "", "", answer["where"], why, answer["instead"])])
+    else:
+        answer["found"] = [Found(**found) for found in answer["found"]]
+        result = Result(**answer)
+    result.seconds = time.monotonic() - began
+    return result
 
 
 # --- in the process of a scenario ---
@@ -98,8 +97,6 @@ def _run_here(spec: str, name: str, options: Options) -> Result:
     benches: list[Bench] = []
     try:
         result.why = run_scenario(name, driver, options, benches.append)
-    except NotRun as error:
-        result.status, result.why = "not run", str(error)
     except Failed as error:
         result.status, result.why = "failed", str(error)
         result.found.append(Found("", name, "", "", str(error), error.instead))
