@@ -106,8 +106,9 @@ class DmaWatcher(Protocol):
 class DmaDevice:
     """A card's DMA (the `struct device *` of the kernel's calls), over its bus' memory. The driver makes one in its probe.
 
-    `swiotlb`: have every streaming mapping copied through memory of the arena (swiotlb=force), for a bus whose card reaches
-    nothing else, such as QEMU's, and to see whether a driver syncs what it should. Raises OSError: ENOMEM, EINVAL for misuse.
+    `swiotlb`: have every streaming mapping copied through memory of the arena (swiotlb=force): for a bus whose card reaches nothing
+    else, such as QEMU's, for a card on a thread of its own, beside which nothing may be mapped, and to see whether a driver syncs
+    what it should. Control plane and packets: one thread at a time. Raises OSError: ENOMEM, EINVAL for misuse.
     """
 
     watchers: ClassVar[list[DmaWatcher]] = []  # of all devices, as dma-debug is of the machine

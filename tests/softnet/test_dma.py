@@ -3,6 +3,8 @@
 import errno
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from e1000.bus import HostMemory
 from softnet.dma import DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE, DmaDevice, DmaMisuse
@@ -132,6 +134,42 @@ def test_nothing_and_read_only_memory_for_a_device_that_writes_are_refused(dma, 
         dma.dma_map_single(buffer, direction)
     assert error.value.errno == errno.EINVAL
     assert not dma.mappings
+
+
+@given(
+    swiotlb=st.booleans(),
+    steps=st.lists(st.tuples(st.sampled_from(["coherent", "to", "from", "free"]), st.integers(1, 5000), st.integers(0, 99)), max_size=40),
+)
+def test_whatever_is_mapped_and_freed_the_card_reaches_what_is_mapped_and_no_more(swiotlb, steps):
+    with HostMemory(size=1 << 20) as memory:
+        dma, live, read = DmaDevice(memory, swiotlb=swiotlb), [], memory.addresses.read
+        for number, (what, size, which) in enumerate(steps):
+            content = bytes([number + 1]) * size
+            if what == "free" and live:
+                handle, size, direction, buffer = live.pop(which % len(live))
+                if direction is None:
+                    dma.dma_free_coherent(size, handle)
+                else:
+                    dma.dma_unmap_single(handle, size, direction)
+                    buffer += b"free again"
+            elif what == "coherent":
+                view, handle = dma.dma_alloc_coherent(size)
+                view[:] = content
+                live.append((handle, size, None, content))
+            elif what != "free":
+                direction, buffer = DMA_TO_DEVICE if what == "to" else DMA_FROM_DEVICE, bytearray(content)
+                handle = dma.dma_map_single(buffer, direction)
+                if direction is DMA_FROM_DEVICE:
+                    memory.addresses.write(handle, content)
+                live.append((handle, size, direction, buffer))
+            assert all(read(handle, size) == bytes(content) for handle, size, _, content in live)
+            assert sorted(mapping.handle for mapping in dma.mappings) == sorted(handle for handle, *_ in live)
+            expected = sum(size for _, size, direction, _ in live if direction is None or swiotlb)
+            assert memory.arena.allocated == expected
+            assert len(memory.addresses.regions) == 1 + (0 if swiotlb else sum(direction is not None for *_, direction, _ in live))
+        give_back(dma)
+        assert memory.arena.allocated == 0
+        assert len(memory.addresses.regions) == 1
 
 
 # --- misuse ---
