@@ -22,6 +22,21 @@ class KeepsMappings(Driver):
         pass
 
 
+class UnmapsTwice(Driver):
+    def unmap_tx(self):
+        handle, size, _ = self.tx_buffers[self.tx_clean % RING]
+        skb = super().unmap_tx()
+        self.dma.dma_unmap_single(handle, size, DMA_TO_DEVICE)
+        return skb
+
+
+class CarrierStaysOn(Driver):
+    def stop(self, device):
+        device.carrier_off = lambda: None
+        super().stop(device)
+        del device.carrier_off
+
+
 class LeaksInProbe(Driver):
     def __init__(self, bus, stack):
         super().__init__(bus, stack)
@@ -115,6 +130,13 @@ class NeverWakes(NeverCompletes):
         before = self.stats.tx_packets, self.stats.tx_bytes
         super().clean_tx()
         self.device.txq.tx_completed(self.stats.tx_packets - before[0], self.stats.tx_bytes - before[1])
+
+
+class WakesAlways(Driver):
+    def poll(self, napi, budget):
+        work = super().poll(napi, budget)
+        self.device.txq.wake()
+        return work
 
 
 class IgnoresTheLink(Driver):

@@ -109,6 +109,9 @@ def line_of(text):
         ("KeepsInFlight", "stop-in-flight", "rule 10 (active-after-stop)", "ndo_stop"),
         ("NeverQuiet", "open-stop", "rule 10 (active-after-stop)", "ndo_stop"),  # seen in the card's registers
         ("KeepsMappings", "open-stop", "rule 17 (dma-mapping)", "ndo_stop"),
+        ("UnmapsTwice", "open-stop", "rule 17 (dma-mapping)", "dma_unmap_single"),
+        ("WakesAlways", "full-ring", "rule 3 (wake-without-room)", "netif_tx_wake_queue"),
+        ("CarrierStaysOn", "open-stop", "rule 19 (carrier-and-timeout)", "ndo_stop"),
     ],
 )
 def test_rules_that_are_broken_are_told_with_topic_line_and_what_to_do(checked, name, scenario, rule, operation):
@@ -116,6 +119,7 @@ def test_rules_that_are_broken_are_told_with_topic_line_and_what_to_do(checked, 
     assert status == 1
     finding = next(each for each in report["findings"] if each["rule"] == rule)
     assert finding["operation"] == operation
+    assert finding["document"]
     assert finding["topic"]
     assert finding["detail"]
     assert finding["instead"]
@@ -269,7 +273,7 @@ def test_junit_has_a_case_for_each_scenario_with_its_failure(fastring, tmp_path)
 def test_json_tells_of_each_finding_what_where_and_what_to_do(checked):
     _, report = checked(broken("NoTimeout"), "--only", "hang")
     (finding,) = [each for each in report["findings"] if not each["rule"]]
-    assert set(finding) == {"rule", "topic", "operation", "where", "detail", "instead", "scenarios"}
+    assert set(finding) == {"rule", "document", "topic", "operation", "where", "detail", "instead", "scenarios"}
     assert finding["scenarios"] == ["hang"]
     assert finding["instead"].startswith("give it one, which schedules a reset")
     assert set(report["scenarios"][0]) == {"name", "status", "why", "seconds", "counts"}
@@ -283,7 +287,14 @@ def test_the_text_report_says_what_is_wrong_and_what_to_do(fastring):
     assert lines[1] == "failed   link-flap     the cable is out, and after 5 s there is a carrier"
     assert "   what  the cable is out, and after 5 s there is a carrier" in lines
     assert "   do    call netif_carrier_off at the LSC interrupt" in lines
+    assert "1. behaviour, in link-flap" in lines
     assert lines[-1].endswith(":IgnoresTheLink: 1 of 2 scenarios failed")
+
+
+def test_the_text_report_names_a_rules_document_and_topic(fastring):
+    out = fastring("check", broken("NeverQuiet"), "--only", "open-stop").out
+    assert "1. rule 10 (active-after-stop), in open-stop\n   at    " in out
+    assert "   see   Softnet Driver Issues (networking/driver): Close/stop guidelines\n" in out
 
 
 def test_list_and_help_name_every_scenario_and_option(fastring):

@@ -34,19 +34,20 @@ def as_text(spec: str, results: Sequence[Result]) -> str:
     if findings:
         lines.append("")
     for number, (found, names) in enumerate(findings, 1):
-        lines += [f"{number}. {found.rule or 'behaviour'}" + (f": {found.topic}" if found.rule else f": {', '.join(names)}")]
+        lines.append(f"{number}. {found.rule or 'behaviour'}, in {', '.join(names)}")
         at = " in ".join(part for part in (found.where, found.operation) if part)
-        if at:
-            lines.append(f"   at    {at}" + (f" ({', '.join(names)})" if found.rule else ""))
-        lines.append(f"   what  {found.detail}")
-        if found.instead:
-            lines.append(f"   do    {found.instead}")
+        told = {"at": at, "what": found.detail, "do": found.instead, "see": _source(found)}
+        lines += [f"   {label:<6}{text}" for label, text in told.items() if text]
     count = len([result for result in results if result.status == "failed"])
     ran = len([result for result in results if result.status != "not run"])
     lines.append("")
     scenarios = "1 scenario" if ran == 1 else f"{ran} scenarios"
     lines.append(f"{spec}: " + (f"{count} of {scenarios} failed" if count else f"{scenarios}, nothing found"))
     return "\n".join(map(printable, lines))
+
+
+def _source(found: Found) -> str:
+    return f"{found.document}: {found.topic}" if found.document else ""
 
 
 def as_dict(spec: str, results: Sequence[Result]) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def write_junit(file: IO[bytes], spec: str, results: Sequence[Result]) -> None:
 
 
 def _paragraph(found: Found) -> str:
-    parts = [found.rule and f"{found.rule}: {found.topic}", " in ".join(filter(None, (found.where, found.operation)))]
+    parts = [found.rule and f"{found.rule} [{_source(found)}]", " in ".join(filter(None, (found.where, found.operation)))]
     return "\n".join(part for part in (*parts, found.detail, found.instead and f"do: {found.instead}") if part)
 
 

@@ -34,9 +34,10 @@ OURS = (*(f"{Path(module.__path__[0])}{os.sep}" for module in (softnet, fastring
 
 @dataclass(frozen=True)
 class Found:
-    """One thing that is wrong with the driver. `rule`: of softnet.checks, or "" for what a scenario found by itself."""
+    """One thing that is wrong with the driver. `rule`, `document`: of softnet.checks, or "" for what a scenario found by itself."""
 
     rule: str
+    document: str
     topic: str
     operation: str
     where: str
@@ -80,7 +81,7 @@ def run(spec: str, name: str, options: Options, timeout: float) -> Result:
     answer = _in_process(lambda: asdict(_run_here(spec, name, options)), limit)
     if "died" in answer:
         why = f"the driver {answer['died']}"
-        result = Result(name, "failed", why, found=[Found("", "", "", answer["where"], why, answer["instead"])])
+        result = Result(name, "failed", why, found=[Found("", "", name, "", answer["where"], why, answer["instead"])])
     else:
         answer["found"] = [Found(**found) for found in answer["found"]]
         result = Result(**answer)
@@ -99,13 +100,13 @@ def _run_here(spec: str, name: str, options: Options) -> Result:
         result.why = run_scenario(name, driver, options, benches.append)
     except Failed as error:
         result.status, result.why = "failed", str(error)
-        result.found.append(Found("", name, "", "", str(error), error.instead))
+        result.found.append(Found("", "", name, "", "", str(error), error.instead))
     except BaseException as error:  # the driver's: SystemExit, too
         where = _driver_frame(error)
         operation = f"in {where[1]} " if where else ""
         result.status, result.why = "failed", f"{operation}{describe(error)}".strip()
         place = where[0] if where else ""
-        result.found.append(Found("", name, where[1] if where else "", place, f"it raised {describe(error)}", "find out why"))
+        result.found.append(Found("", "", name, where[1] if where else "", place, f"it raised {describe(error)}", "find out why"))
     for bench in benches:
         with suppress(Exception):
             bench.checker.close()
@@ -116,11 +117,12 @@ def _run_here(spec: str, name: str, options: Options) -> Result:
 def _add_findings(result: Result, bench: Bench) -> None:
     seen = set()
     for finding in bench.checker.findings:
-        found = Found(str(finding.rule), finding.rule.topic, finding.operation, finding.where, finding.detail, finding.rule.instead)
+        rule = finding.rule
+        found = Found(str(rule), rule.document, rule.topic, finding.operation, finding.where, finding.detail, rule.instead)
         if (found.rule, found.where, found.operation) not in seen:
             seen.add((found.rule, found.where, found.operation))
             result.found.append(found)
-        result.counts[found.rule] = bench.checker.counts[finding.rule.number]
+        result.counts[found.rule] = bench.checker.counts[rule.number]
     if result.counts and result.status == "ok":
         result.status, result.why = "failed", f"{', '.join(result.counts)} broken"
 

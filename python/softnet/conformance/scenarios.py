@@ -116,7 +116,12 @@ def full_ring(bench: Bench, options: Options) -> str:
     """more packets than descriptors, while the other end takes none"""
     near = bench.near
     frames = _fill_ring(bench)
-    expect(not near.txq.requeues, f"NETDEV_TX_BUSY {near.txq.requeues} times", "stop the queue before it is full")
+    back = bench.frames(20, to=NEAR, by=FAR)
+    bench.offer(back)
+    bench.run(50 * MS, far=False)
+    same_received("frames received while the transmit ring was full", back, bench.take_received())
+    instead = "stop the queue before it is full, and wake it with room only"
+    expect(not near.txq.requeues, f"NETDEV_TX_BUSY {near.txq.requeues} times", instead)
     bench.run(100 * MS)
     same_sent("frames that waited", frames, bench.take_arrived())
     return f"{len(frames)} frames, {near.txq.stops} stops, {near.txq.wakes} wakes"
