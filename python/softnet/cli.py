@@ -6,6 +6,7 @@ Exit status: 0 all went well, 1 something was lost or differs, 2 bad usage or ba
 from __future__ import annotations
 
 import argparse
+import ast
 import io
 import json
 import os
@@ -175,6 +176,16 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0, to 1e6 at most")
 
 
+def _option(text: str) -> tuple[str, object]:
+    """A Python literal, or else a string."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    with suppress(ValueError, SyntaxError):
+        return name, ast.literal_eval(value)
+    return name, value
+
+
 def _add_check(commands: argparse._SubParsersAction[_Parser]) -> None:
     check = commands.add_parser(
         "check",
@@ -192,6 +203,9 @@ def _add_check(commands: argparse._SubParsersAction[_Parser]) -> None:
     check.add_argument("--only", type=_names, metavar="LIST", help="these scenarios alone: --only full-ring,hang")
     check.add_argument("--packets", type=_count, default=1_000_000, metavar="N", help="packets each way in `traffic` (default: 1 million)")
     check.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="time for each scenario (default: 60)")
+    check.add_argument(
+        "--option", type=_option, action="append", default=[], metavar="NAME=VALUE", help="give probe this: --option rs_every=1"
+    )
     check.add_argument("--json", action="store_true", help="print the report as one JSON object")
     check.add_argument("--junit", metavar="FILE", help="write the report to FILE, too, for a CI system")
     check.set_defaults(run=_check, prog=check.prog)

@@ -47,6 +47,16 @@ def test_a_good_driver_passes_everything(checked, spec):
     assert (status, report["clean"], report["driver"]) == (0, True, spec)
 
 
+def test_probe_gets_the_options_that_are_given(checked):
+    options = ("--option", "number=0x10", "--option", "text=a b", "--option", "flag=True")
+    status, report = checked(broken("told"), "--only", "probe-remove", *options)
+    assert status == 1
+    assert "{'number': 16, 'text': 'a b', 'flag': True}" in report["scenarios"][0]["why"]
+    options = ("--option", "rs_every=1", "--option", "tx_descriptors=80")
+    status, report = checked("e1000.driver:probe", "--only", "open-stop,full-ring", *options)
+    assert (status, report["findings"]) == (0, [])
+
+
 @pytest.mark.parametrize("name", ["Object", "bare", "Prints"])
 def test_an_object_a_function_and_one_that_prints_are_drivers_too(checked, name):
     status, report = checked(broken(name), "--only", "open-stop")
@@ -230,6 +240,7 @@ def test_a_driver_that_cannot_be_imported_is_one_line_and_status_2(fastring, mod
         (["e1000.driver:probe", "--only", "nothing"], "there is no scenario 'nothing': they are probe-remove, open-stop, "),
         (["e1000.driver:probe", "--timeout", "0"], "no number of seconds above 0"),
         (["e1000.driver:probe", "--timeout", "nan"], "no number of seconds above 0"),
+        (["e1000.driver:probe", "--option", "rs_every"], "'rs_every' is not NAME=VALUE"),
         (["e1000.driver:probe", "--packets", "-1"], "is not a whole number of 0 or more"),
         (["e1000.driver:probe", "--junit", "/no/such/folder/x.xml", "--only", "probe-remove"], "/no/such/folder/x.xml: No such file"),
     ],
@@ -304,6 +315,8 @@ def test_list_and_help_name_every_scenario_and_option(fastring):
     assert all(len(line) > 25 for line in out.splitlines())
     status, out, err = fastring("check", "--help")
     assert (status, err) == (0, "")
-    for option in ("--list", "--only LIST", "--packets N", "--timeout SECONDS", "--json", "--junit FILE", "MODULE:DRIVER", "exit status"):
+    for option in ("--list", "--only LIST", "--packets N", "--timeout SECONDS", "--option NAME=VALUE", "--json", "--junit FILE"):
         assert option in out
+    assert "MODULE:DRIVER" in out
+    assert "exit status" in out
     assert max(map(len, out.splitlines())) <= 120

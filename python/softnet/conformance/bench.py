@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -103,13 +104,14 @@ class Arrivals(BurstSink):
 
 
 class Bench:
-    """One driver under test. `far_budget`: packets that the other end takes in one `far_poll`.
+    """One driver under test, probed with `probe_options`. `far_budget`: packets that the other end takes in one `far_poll`.
 
     Counts what was given to the driver (`sent`) and what became of it: `arrived` at the other end, or freed as dropped.
     """
 
-    def __init__(self, driver: UserDriver, *, far_budget: int = 300) -> None:
+    def __init__(self, driver: UserDriver, *, probe_options: Mapping[str, object] | None = None, far_budget: int = 300) -> None:
         self.driver = driver
+        self.probe_options = dict(probe_options or {})
         self.clock = VirtualClock(start=SECOND)
         self.stack, self.far_stack = Stack(clock=self.clock), Stack(clock=self.clock)
         self.checker = checks.enable(self.stack)
@@ -141,7 +143,7 @@ class Bench:
 
     def probe(self) -> NetDevice:
         """Have the driver find its card, and see to it that the device is registered."""
-        device: Any = self.driver.probe(self.bus, self.stack)
+        device: Any = self.driver.probe(self.bus, self.stack, **self.probe_options)
         expect(isinstance(device, NetDevice), f"probe returned {device!r}, not a NetDevice", "return the device that alloc_etherdev made")
         self._device = device
         device.sink = self.near_got

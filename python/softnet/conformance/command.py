@@ -34,10 +34,11 @@ def check(arguments: argparse.Namespace) -> tuple[int, str]:
 def _run_all(arguments: argparse.Namespace, names: list[str]) -> tuple[list[Result], bool]:
     """The results, and whether Ctrl-C ended it."""
     results: list[Result] = []
+    options = Options(packets=arguments.packets, probe=dict(arguments.option))
     try:
         for name in names:
             _show(f"{len(results)} of {len(names)} done, now {name}")
-            results.append(run(arguments.driver, name, Options(packets=arguments.packets), arguments.timeout))
+            results.append(run(arguments.driver, name, options, arguments.timeout))
     except KeyboardInterrupt:
         return results + [Result(name, "not run", "interrupted") for name in names[len(results) :]], True
     finally:

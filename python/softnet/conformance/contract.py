@@ -1,10 +1,11 @@
 """What is checked: MODULE:DRIVER, a driver that somebody wrote.
 
 DRIVER is one of
-  a callable `probe(bus, stack) -> NetDevice`; `remove(device)` of the same module takes the device away, or without one
+  a callable `probe(bus, stack, **options) -> NetDevice`; `remove(device)` of the same module takes the device away, or without one
   `device.unregister()` and `device.free()`;
   a class or object with both, as a struct pci_driver has them. A class whose probe is no class or static method is made an object of.
-The device may be registered by probe, or not yet. MODULE is a module, looked for in the working directory too, or a .py file.
+`bus` is a softnet.driver.PciBus, `stack` a Stack, and `options` are those of --option. The device may be registered by probe, or not yet.
+MODULE is a module, looked for in the working directory too, or a .py file.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from softnet.driver import PciBus
 from softnet.netdev import NetDevice
-from softnet.stack import Stack
 
 
 class CannotRun(ValueError):
@@ -31,7 +30,7 @@ class CannotRun(ValueError):
 class UserDriver(NamedTuple):
     """The driver under test."""
 
-    probe: Callable[[PciBus, Stack], NetDevice]
+    probe: Callable[..., NetDevice]  # (bus: PciBus, stack: Stack, **options)
     remove: Callable[[NetDevice], object]
 
 

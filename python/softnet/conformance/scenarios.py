@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from softnet.conformance.bench import FAR, MS, NEAR, SECOND, Bench, expect, frame, same_received, same_sent
 from softnet.conformance.contract import UserDriver
@@ -23,9 +23,10 @@ FIRST_SITES = 64  # allocations that are failed one by one; of later ones every 
 
 @dataclass
 class Options:
-    """What a run may be told. `packets`: how many go each way in `traffic`."""
+    """What a run may be told. `packets`: how many go each way in `traffic`; `probe`: keyword arguments of the driver's probe."""
 
     packets: int = 1_000_000
+    probe: dict[str, object] = field(default_factory=dict)
 
 
 Scenario = Callable[[Bench, Options], str]
@@ -52,7 +53,7 @@ def listing() -> str:
 
 def run_scenario(name: str, driver: UserDriver, options: Options, made: Callable[[Bench], object]) -> str:
     """Run one; `made` is told of its Bench. Raises Failed, or what the driver raised."""
-    bench = Bench(driver, far_budget=16 if name == "slow-wire" else 300)
+    bench = Bench(driver, probe_options=options.probe, far_budget=16 if name == "slow-wire" else 300)
     made(bench)
     bench.probe()
     done = SCENARIOS[name](bench, options)
