@@ -37,6 +37,16 @@ def packet(length, *, to=STATION, seed=0, ethertype=0x0800):
     return body[:length]
 
 
+def start_xmit(skb, device):
+    """Give a packet to the driver as the stack does, under its queue's transmit lock; returns the driver's answer."""
+    queue = device.tx[skb.queue_mapping]
+    queue.lock()
+    try:
+        return device.netdev_ops.start_xmit(skb, device)
+    finally:
+        queue.unlock()
+
+
 def legacy(address, length, *, cmd=EOP | IFCS | RS, cso=0, css=0, special=0):
     """A legacy transmit descriptor (§3.3.3)."""
     return struct.pack("<QQ", address, length | cso << 16 | cmd | css << 40 | special << 48)

@@ -1,7 +1,7 @@
 """The driver's start_xmit: stop and wake, byte limit, doorbell, and the end of every packet, whatever happens to card and driver."""
 
 import pytest
-from cards import BareCard, RecordingWire, TwoCards, packet
+from cards import BareCard, RecordingWire, TwoCards, packet, start_xmit
 from offloads import in_pieces, wanting
 from scapy.layers.inet import IP, TCP
 from scapy_packets import Layout, body
@@ -26,7 +26,7 @@ def give(two, packets):
     for skb in packets:
         if two.near.txq.xmit_stopped:
             break
-        assert two.near.netdev_ops.start_xmit(skb, two.near) == NetdevTx.OK
+        assert start_xmit(skb, two.near) == NetdevTx.OK
         taken.append(skb)
     two.offered += len(taken)
     return taken
@@ -69,6 +69,7 @@ def test_the_queue_stops_in_advance_and_is_woken_when_there_is_room(two_cards, b
     assert len(two.sink.packets) == len(taken)
 
 
+@pytest.mark.breaks_rules(2, 3)  # the test is the liar
 def test_busy_is_only_for_a_queue_that_lied_and_leaves_the_packet_its_callers(two_cards):
     two = two_cards(bql=False, tx_descriptors=80)
     tx = two.near.netdev_ops.tx
@@ -81,7 +82,7 @@ def test_busy_is_only_for_a_queue_that_lied_and_leaves_the_packet_its_callers(tw
         give(two, skbs(two, 1))
         two.near.txq.start()
     for skb in (small, large):
-        assert two.near.netdev_ops.start_xmit(skb, two.near) == NetdevTx.BUSY
+        assert start_xmit(skb, two.near) == NetdevTx.BUSY
         assert (skb.freed, skb.users, two.near.txq.xmit_stopped) == (False, 1, True)
         two.near.txq.start()
     assert tx.busy == 2
@@ -227,7 +228,7 @@ def test_a_driver_that_is_down_drops_what_it_is_given(two_cards):
     two = two_cards()
     two.near.stop()
     skb = skbs(two, 1)[0]
-    assert two.near.netdev_ops.start_xmit(skb, two.near) == NetdevTx.OK
+    assert start_xmit(skb, two.near) == NetdevTx.OK
     two.offered += 1
     assert (skb.freed, two.near.stats64.tx_dropped) == (DropReason.DEV_READY, 1)
 
@@ -250,7 +251,7 @@ def test_from_inside_its_own_transmission_it_is_busy_and_the_stack_sends_it_afte
     device = undo.enter_context(probe(card.bus, stack))
     first, answer = (SkBuff.from_bytes(packet(99, seed=i), dev=device) for i in range(2))
     card.wire.answer = answer
-    assert device.netdev_ops.start_xmit(first, device) == NetdevTx.OK
+    assert start_xmit(first, device) == NetdevTx.OK
     assert (card.wire.results, answer.freed, len(card.wire.sent)) == ((NetdevTx.BUSY, 0), False, 1)
     stack.run()
     assert (first.freed, answer.freed, card.wire.sent) == (True, True, [packet(99, seed=0), packet(99, seed=1)])

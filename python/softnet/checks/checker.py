@@ -69,7 +69,7 @@ class Checker:
         for hook in vars(RuleGroup):
             if not hook.startswith("_"):
                 self._hooks[hook] = [getattr(g, hook) for g in self.groups if getattr(type(g), hook) is not getattr(RuleGroup, hook)]
-        probes.install()
+        probes.install(self)
 
     # --- what it looks at ---
 
@@ -127,7 +127,7 @@ class Checker:
             for stack in self.stacks:
                 stack.checker = None
             self.stacks.clear()
-            probes.remove()
+            probes.remove(self)
 
     def __enter__(self) -> Self:
         return self

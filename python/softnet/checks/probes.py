@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from softnet.checks.calls import CheckedOps, CheckedTxQueue, observe, unchecked
 from softnet.netdev import NetDevice
@@ -20,12 +20,15 @@ from softnet.netdev_queue import NetdevQueue
 from softnet.skbuff import DropReason, SkBuff
 from softnet.stack import Stack
 
+if TYPE_CHECKING:
+    from softnet.checks.checker import Checker
+
 Wrapper = Callable[..., Any]
 
 _probes: list[tuple[Any, str, Wrapper]] = []
 _originals: list[tuple[Any, str, Any]] = []
 _lock = threading.Lock()
-_users = 0
+_users: list[Checker] = []
 
 
 def probe(owner: Any, name: str) -> Callable[[Wrapper], Wrapper]:
@@ -59,21 +62,19 @@ def _install(owner: Any, name: str, wrapper: Wrapper) -> None:
     setattr(owner, name, probed)
 
 
-def install() -> None:
+def install(checker: Checker) -> None:
     """One checker more."""
-    global _users
     with _lock:
-        _users += 1
-        if _users == 1:
+        _users.append(checker)
+        if len(_users) == 1:
             for owner, name, wrapper in _probes:
                 _install(owner, name, wrapper)
 
 
-def remove() -> None:
+def remove(checker: Checker) -> None:
     """One less; with the last, everything is as it was."""
-    global _users
     with _lock:
-        _users -= 1
+        _users.remove(checker)
         if not _users:
             while _originals:
                 owner, name, original = _originals.pop()
@@ -150,9 +151,15 @@ def _switch(original: Wrapper, device: NetDevice, what: str, value: bool) -> boo
 
 @probe(SkBuff, "_free")
 def _skb_freed(original: Wrapper, skb: SkBuff, how: DropReason | bool) -> None:
-    original(skb, how)
-    if skb.dev is not None:
-        tell(skb.dev.stack, "skb_freed", skb, how)
+    try:
+        original(skb, how)
+    finally:  # a destructor may raise
+        if skb.dev is not None:
+            tell(skb.dev.stack, "skb_freed", skb, how)
+        else:  # whoever had it took that off
+            for checker in tuple(_users):
+                if checker.active:
+                    checker.tell("skb_freed", skb, how)
 
 
 # --- the stack ---

@@ -1,6 +1,7 @@
 """Every rule: a driver that breaks it is found, by that rule and no other; the one that keeps them all is not, whatever it goes through."""
 
 import contextlib
+import gc
 import threading
 
 import broken_drivers as broken
@@ -228,6 +229,25 @@ def test_a_packet_that_the_stack_makes_too_long_is_found(stack):
     (finding,) = stack.checker.findings
     assert (finding.rule.number, finding.operation) == (13, "ndo_start_xmit")
     assert finding.detail == "was handed a packet of 1519 bytes; MTU 1500 and headers are 1518"
+
+
+def test_a_packet_is_freed_also_if_its_device_was_taken_off_or_its_destructor_raises(stack):
+    class Orphans(ModelDriver):
+        def prepare(self, skb):
+            skb.dev = None
+
+    def destructor(skb):
+        raise RuntimeError("no")
+
+    device = probe(stack, Orphans(), bql=False)
+    device.open()
+    send(device, 3)
+    send(device, destructor=destructor)
+    with pytest.raises(RuntimeError, match="no"):
+        pass_time(stack, 10 * MILLISECOND)
+    gc.collect()
+    pass_time(stack, 10 * SECOND)
+    assert stack.checker.summary() == ""
 
 
 def test_findings_say_where_in_the_driver(stack):
