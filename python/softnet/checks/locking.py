@@ -77,11 +77,12 @@ class Locking(RuleGroup):
 
     def registering(self, device: NetDevice) -> None:
         """A driver's own `from time import sleep` is to be seen, too."""
-        module = sys.modules.get(type(unchecked(device.netdev_ops)).__module__)
-        for name, value in list(vars(module).items() if module is not None else ()):
-            if value is SLEEP:
-                setattr(module, name, time.sleep)
-                self._imported.append((module, name))
+        for kind in type(unchecked(device.netdev_ops)).__mro__:
+            module = sys.modules.get(kind.__module__)
+            for name, value in list(vars(module).items() if module is not None and module is not time else ()):
+                if value is SLEEP:
+                    setattr(module, name, time.sleep)
+                    self._imported.append((module, name))
 
     def finished(self) -> None:
         while self._imported:

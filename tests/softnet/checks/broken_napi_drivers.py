@@ -8,7 +8,6 @@ from time import sleep as nap
 from napi_driver import FRAME, NapiDriver
 
 from softnet import Feature, SkBuff, netif_receive_skb
-from softnet.dma import DMA_BIDIRECTIONAL, DMA_TO_DEVICE
 from softnet.driver import free_irq, netif_napi_del
 
 # --- rule 10: something happens after ndo_stop ---
@@ -144,6 +143,11 @@ class SleepsInXmit(NapiDriver):
     def start_xmit(self, skb, device):
         time.sleep(0)
         return super().start_xmit(skb, device)
+
+
+class SleepsInStatistics(NapiDriver):
+    def get_stats64(self, device, stats):
+        time.sleep(0)
 
 
 class SleepsInPoll(NapiDriver):
@@ -314,73 +318,3 @@ class ReceivesWithoutBudget(NapiDriver):
 class HidesWhatItReceivesWithoutBudget(NapiDriver):
     def receive(self, napi, budget):
         return min(super().receive(napi, max(budget, 1)), budget)
-
-
-# --- rule 17: DMA ---
-
-
-class UnmapsTwice(NapiDriver):
-    def unmap(self):
-        handle = self.ring[0][1]
-        skb = super().unmap()
-        self.dma.dma_unmap_single(handle, len(skb), DMA_TO_DEVICE)
-        return skb
-
-
-class UnmapsTooLittle(NapiDriver):
-    def unmap(self):
-        skb, handle = self.ring.popleft()
-        self.dma.dma_unmap_single(handle, 60, DMA_TO_DEVICE)
-        return skb
-
-
-class UnmapsTheOtherWay(NapiDriver):
-    def unmap(self):
-        skb, handle = self.ring.popleft()
-        self.dma.dma_unmap_single(handle, len(skb), DMA_BIDIRECTIONAL)
-        return skb
-
-
-class NeverUnmaps(NapiDriver):
-    def unmap(self):
-        return self.ring.popleft()[0]
-
-
-class NeverFreesItsRing(NapiDriver):
-    def free_ring(self):
-        pass
-
-
-class WritesToWhatItGave(NapiDriver):
-    def start_xmit(self, skb, device):
-        result = super().start_xmit(skb, device)
-        skb.data[20] ^= 1
-        return result
-
-
-class LetsTheCardReadWhatItUnmapped(NapiDriver):
-    def start_xmit(self, skb, device):
-        result = super().start_xmit(skb, device)
-        self.dma.dma_unmap_single(self.ring[-1][1], len(skb), DMA_TO_DEVICE)
-        return result
-
-    def unmap(self):
-        return self.ring.popleft()[0]
-
-
-class SyncsPastTheEnd(NapiDriver):
-    def unmap(self):
-        skb, handle = self.ring[0]
-        self.dma.dma_sync_single_for_cpu(handle, len(skb) + 1, DMA_TO_DEVICE)
-        return super().unmap()
-
-
-class SyncsBeforeItWrites(NapiDriver):
-    """It keeps every rule."""
-
-    def unmap(self):
-        skb, handle = self.ring[0]
-        self.dma.dma_sync_single_for_cpu(handle, len(skb), DMA_TO_DEVICE)
-        skb.data[20] ^= 1
-        self.dma.dma_sync_single_for_device(handle, len(skb), DMA_TO_DEVICE)
-        return super().unmap()
