@@ -1,6 +1,7 @@
 """The control socket: who is answered when, what a hostile client can do (nothing), and what is left of a process that died."""
 
 import errno
+import inspect
 import json
 import os
 import random
@@ -15,12 +16,17 @@ from contextlib import ExitStack, suppress
 
 import pytest
 from control import QuietDriver, new_device
+from ethtool_driver import Ops
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fastring.clock import VirtualClock
-from softnet import Stack
+from softnet import Stack, ethtool
 from softnet.control import ControlClient, ControlServer, find, running, sockets
 from softnet.control import client as client_module
 from softnet.control import server as server_module
+from softnet.control.link import set_link
+from softnet.control.methods import Methods, encode
 
 
 @pytest.fixture(autouse=True)
@@ -245,6 +251,7 @@ def test_a_stack_that_nobody_runs_is_told_after_a_while(stack):
         assert refused.value.errno == errno.ETIMEDOUT
         stack.run()
         assert stack.devices["eth0"].mtu == 1500  # what was given up is not done later
+        server.patience = 20
         with background(server):
             assert client.call("devices") == ["eth0"]
 
@@ -392,6 +399,42 @@ def test_garbage_is_answered_with_an_error_and_the_connection_stays(served, mess
         assert "\n" not in error["text"]
         connection.send(b'{"method": "devices"}')
         assert json.loads(connection.recv(65536)) == {"result": ["eth0"]}
+
+
+WORDS = st.sampled_from(["eth0", "mtu", "dev", "up", "", "/sys/class/net/eth0/mtu", "/proc/net/dev", "rx-gro", "00", "\ud800", "%d", "d"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+METHODS = Methods(Stack())._table
+
+
+@st.composite
+def calls(draw):
+    """A request for a method that there is, with parameters of its names or others, and of any type."""
+    method = draw(st.sampled_from(sorted(METHODS)))
+    function = getattr(ethtool, method.removeprefix("ethtool."), set_link if method == "link.set" else METHODS[method])
+    names = st.sampled_from([*inspect.signature(function).parameters, "dev", "rx_pending", "speed", "autoneg", "wolopts"])
+    return {"method": method, **draw(st.dictionaries(names, VALUES, max_size=3)), **draw(st.sampled_from([{}, {"dev": "eth0"}]))}
+
+
+@settings(max_examples=50)
+@given(st.lists(calls(), max_size=5))
+def test_whatever_is_asked_is_answered(requests):
+    with Stack(clock=VirtualClock()) as stack:
+        device = new_device(stack, QuietDriver())
+        device.ethtool_ops = Ops()
+        device.register()
+        methods = Methods(stack)
+        for request in requests:
+            answer = methods.answer(request)
+            assert (list(answer) == ["result"]) != (list(answer) == ["error"])
+            assert answer.get("error", {}).get("errno", 1) > 0
+            assert "result" in json.loads(encode(answer)) or answer["error"]["errno"] != errno.EIO
+            assert not stack.rtnl.held
 
 
 def test_a_request_that_is_too_long_is_refused_whole(served):

@@ -300,8 +300,8 @@ def test_ethtool_k_and_K(ok, refused):
     ok("ethtool -K eth1 gro off")
     assert "generic-receive-offload: off\n" in ok("ethtool -k eth1")
     assert json.loads(ok("ethtool --json -k eth1"))[0]["generic-receive-offload"] == {"active": False, "fixed": False, "requested": False}
-    assert ok("ethtool -K eth1 gro on rx-all on") == "Actual changes:\nrx-gro: on\nrx-all: off [requested on]\n"
-    assert refused("ethtool -K eth1 rx-all on") == (1, "Could not change any device features\n")
+    assert ok("ethtool -K eth1 gro on rx-gro-hw on") == "Actual changes:\nrx-gro: on\nrx-gro-hw: off [requested on]\n"
+    assert refused("ethtool -K eth1 rx-gro-hw on") == (1, "Could not change any device features\n")
     assert refused("ethtool -K eth1 nope on") == (92, "netlink error: bit name not found\nnetlink error: Operation not supported\n")
     assert refused("ethtool -K eth1 gro maybe") == (1, "ethtool (-K): flag 'maybe' for parameter 'gro' is not followed by 'on' or 'off'\n")
 
@@ -398,6 +398,13 @@ def test_without_a_card_it_says_how_to_get_one(fastring, tmp_path, monkeypatch):
         assert (outcome.status, outcome.out) == (2, "")
         assert "serves a card: start one with `fastring replay --control` or softnet.control.ControlServer\n" in outcome.err
     assert fastring("ip", "l", "--socket", "/no/such").err == "fastring ip: /no/such: No such file or directory\n"
+
+
+@pytest.mark.parametrize("words", ["ip", "ip help", "ip link help", "tc", "tc help", "tc qdisc help"])
+def test_help_by_the_word_is_usage_and_255_as_theirs(fastring, words):
+    outcome = fastring(*words.split())
+    assert (outcome.status, outcome.out) == (255, "")
+    assert outcome.err.startswith(f"Usage: fastring {words.split()[0]} ")
 
 
 @pytest.mark.parametrize("tool", ["ip", "ethtool", "tc", "cat"])

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 MAX_CLIENTS = 16
-PATIENCE = 3.0  # seconds for the stack to begin with a request
+PATIENCE = 10.0  # seconds for the stack to begin with a request
 IDLE = 60.0  # seconds a client may say nothing
 TICK = 10_000_000  # ns between two looks from a timer
 AT_ONCE = 32  # requests answered at one look: then packets have their turn

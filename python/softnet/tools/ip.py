@@ -48,7 +48,7 @@ def parser() -> Parser:
 def read(arguments: argparse.Namespace) -> Task:
     """What a command line asks for. Raises ToolError."""
     words = list(arguments.words)
-    if not words:
+    if not words or words in (["help"], ["link", "help"]):
         raise ToolError(USAGE_STATUS, f"Usage: {USAGE}", "See `fastring ip --help`.")
     if not _matches(words[0], "link"):
         raise ToolError(SYNTAX, f'Object "{words[0]}" is unknown, try "ip help".')

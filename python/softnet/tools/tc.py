@@ -24,9 +24,10 @@ def parser() -> Parser:
 def read(arguments: argparse.Namespace) -> Task:
     """What a command line asks for. Raises ToolError."""
     words = list(arguments.words)
-    if not words or not "qdisc".startswith(words[0]):
-        said = f'Object "{words[0]}" is unknown, try "tc help".' if words else f"Usage: {USAGE}"
-        raise ToolError(USAGE_STATUS, said)
+    if not words or words in (["help"], ["qdisc", "help"]):
+        raise ToolError(USAGE_STATUS, f"Usage: {USAGE}", "See `fastring tc --help`.")
+    if not "qdisc".startswith(words[0]):
+        raise ToolError(USAGE_STATUS, f'Object "{words[0]}" is unknown, try "tc help".')
     command = words[1] if len(words) > 1 else "show"
     if not any(whole.startswith(command) for whole in ("show", "list", "lst")):
         raise ToolError(USAGE_STATUS, f'Command "{command}" is unknown, try "tc qdisc help".')
