@@ -5,10 +5,13 @@ import re
 import shutil
 import subprocess
 import threading
+import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from control import new_device
+from control import QuietDriver, new_device
+from ethtool_driver import Ops
 
 from softnet import Stack
 from softnet.control import ControlServer
@@ -95,26 +98,35 @@ REFUSED = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory):
-    """The same of ours, of devices with no more than a driver's name."""
-    folder = tmp_path_factory.mktemp("runtime")
+@contextmanager
+def served(folder, devices):
+    """The tool on devices of this process: run(words) -> (status, what it printed)."""
     stop = threading.Event()
     with Stack() as stack, ControlServer(stack, folder / "socket") as server:
-        for name in ("v0", "t0"):
-            device = new_device(stack, name=name)
-            device.ethtool_ops = SimpleNamespace(get_drvinfo=lambda device: {"driver": "none"})
+        for name, ops in devices.items():
+            device = new_device(stack, QuietDriver(), name=name)
+            device.ethtool_ops = ops
             device.register()
 
         def run():
             while not stop.is_set():
-                server.serve(0.05)
+                server.serve(0.02)
 
         thread = threading.Thread(target=run)
         thread.start()
-        yield lambda words: run_tool("ethtool", [*words.split(), "--socket", server.path])
-        stop.set()
-        thread.join()
+        try:
+            yield lambda words: run_tool("ethtool", [*words.split(), "--socket", server.path])
+        finally:
+            stop.set()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    """The same of ours, of devices with no more than a driver's name."""
+    ops = SimpleNamespace(get_drvinfo=lambda device: {"driver": "none"})
+    with served(tmp_path_factory.mktemp("runtime"), {"v0": ops, "t0": ops}) as run:
+        yield run
 
 
 @pytest.mark.parametrize("words", REFUSED)
@@ -123,3 +135,84 @@ def test_errors_and_exit_statuses_are_those_of_the_real_one(real, ours, capsys, 
     said = re.sub(r" \(offset \d+\)", "", said).replace("run ethtool", "run fastring ethtool")
     our_status, printed = ours(words)
     assert (words, capsys.readouterr().err + printed, our_status) == (words, said, status)
+
+
+# --- a driver that has it all ---
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """(run, the driver's calls) of a device whose driver has every operation."""
+    ops = Ops()
+    with served(tmp_path, {"eth0": ops}) as run:
+        yield run, ops.calls
+
+
+SETTINGS = """\
+Settings for eth0:
+\tSupported ports: [ MII ]
+\tSupported link modes:   10baseT/Half 10baseT/Full
+\t                        100baseT/Half 100baseT/Full
+\t                        1000baseT/Full
+\tSupported pause frame use: No
+\tSupports auto-negotiation: Yes
+\tSupported FEC modes: Not reported
+\tAdvertised link modes:  10baseT/Half 10baseT/Full
+\t                        100baseT/Half
+\tAdvertised pause frame use: No
+\tAdvertised auto-negotiation: No
+\tAdvertised FEC modes: Not reported
+\tSpeed: 100Mb/s
+\tDuplex: Half
+\tAuto-negotiation: off
+\tPort: MII
+\tPHYAD: 0
+\tTransceiver: internal
+\tSupports Wake-on: ug
+\tWake-on: g
+        Current message level: 0x00000007 (7)
+                               drv probe link
+\tLink detected: no
+"""
+
+
+def test_link_modes_share_a_line_by_speed(whole):
+    run, _ = whole
+    assert run("eth0") == (0, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("words", "calls"),
+    [
+        ("-s eth0 speed 10 duplex full", [{"autoneg": False, "speed": 10, "duplex": "full"}]),
+        ("-s eth0 wol gu", [{"wolopts": "ug"}]),
+        ("-s eth0 wol d", [{"wolopts": "d"}]),
+        ("-s eth0 msglvl 0xff", [255]),
+        ("-A eth0 autoneg off tx on", [{"autoneg": False, "rx_pause": False, "tx_pause": True}]),
+        ("-C eth0 adaptive-rx on rx-usecs 7", [{"rx_coalesce_usecs": 7, "use_adaptive_rx_coalesce": 1}]),
+        ("-G eth0 tx 50", [{"rx_pending": 10, "tx_pending": 50}]),
+        ("-E eth0 magic 0x1234 offset 7 value 255", [(0x1234, 7, b"\xff")]),
+        ("-r eth0", ["nway_reset"]),
+        ("-s eth0", []),
+    ],
+)
+def test_what_is_set_reaches_the_driver(whole, words, calls):
+    run, called = whole
+    assert run(words) == (0, "")
+    assert called == calls
+
+
+def test_a_failed_test_is_a_status_of_1(whole):
+    run, _ = whole
+    assert run("-t eth0 online") == (0, "The test result is PASS\nThe test extra info:\nLink test\t 0\n\n")
+    assert run("-t eth0") == (1, "The test result is FAIL\nThe test extra info:\nLink test\t 1\n\n")
+
+
+def test_a_light_blinks_as_long_as_was_asked_for(whole):
+    run, called = whole
+    assert run("-p eth0 1") == (0, "")
+    assert called[0] == "active"
+    deadline = time.monotonic() + 20
+    while called != ["active", "inactive"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

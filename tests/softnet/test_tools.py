@@ -345,27 +345,6 @@ def test_ethtool_fails_with_the_words_and_status_of_the_real_one(refused, words,
     assert refused("ethtool", words) == (status, said + "\n")
 
 
-@pytest.mark.parametrize(
-    ("option", "method", "status", "said"),
-    [
-        ("-t eth1", "self_test", 74, "Cannot test: "),
-        ("-p eth1 1", "set_phys_id", 255, "Cannot identify NIC: "),
-        ("-A eth1 rx on", "set_pauseparam", 76, "netlink error: "),
-        ("-s eth1 wol g", "get_wol", 75, "netlink error: "),
-        ("-s eth1 speed 100", "set_link_ksettings", 75, "netlink error: "),
-        ("-s eth1 msglvl 3", "set_msglevel", 75, "netlink error: "),
-        ("-E eth1 value 1 offset 3", "set_eeprom", 87, "Cannot set EEPROM data: "),
-    ],
-)
-def test_what_the_driver_lacks_is_not_supported(refused, option, method, status, said):
-    from e1000.driver.ethtool import Ethtool
-
-    if hasattr(Ethtool, method):
-        pytest.skip(f"the driver has {method}") if "CI" not in os.environ else None
-        return
-    assert refused("ethtool", option) == (status, f"{said}Operation not supported\n")
-
-
 # --- which process ---
 
 

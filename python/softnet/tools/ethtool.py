@@ -146,6 +146,11 @@ def on_off(word: str) -> bool:
     return ("off", "on").index(word) == 1
 
 
+def u8bool(word: str) -> int:
+    """A switch, as the kernel has it among numbers."""
+    return int(on_off(word))
+
+
 def one_of(*words: str) -> Reader:
     """One of some words."""
     return lambda word: words[words.index(word)]
@@ -310,7 +315,7 @@ RINGS: dict[str, tuple[str, Reader]] = {
 }  # fmt: skip
 PAUSE: dict[str, tuple[str, Reader]] = {"autoneg": ("autoneg", on_off), "rx": ("rx_pause", on_off), "tx": ("tx_pause", on_off)}
 COALESCE: dict[str, tuple[str, Reader]] = {
-    name: (field, on_off if name.startswith("adaptive") else u32) for name, field in text.COALESCE_FIELDS.items()
+    name: (field, u8bool if name.startswith("adaptive") else u32) for name, field in text.COALESCE_FIELDS.items()
 }
 
 MODES = (
