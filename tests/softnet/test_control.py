@@ -216,13 +216,12 @@ def test_it_is_answered_by_the_thread_that_runs_the_stack(stack):
 
 def test_a_timer_answers_where_nobody_calls_stack_run(stack):
     with ControlServer(stack) as server, ControlClient(server.path) as client:
-        asking = threading.Thread(target=client.call, args=("devices",))
+        told = []
+        asking = threading.Thread(target=lambda: told.append(client.call("devices")))
         asking.start()
-        deadline = time.monotonic() + 20
-        while asking.is_alive() and time.monotonic() < deadline:
-            stack.clock.fire_due()  # what a sender's loop does
-        asking.join(1)
-        assert not asking.is_alive()
+        until(lambda: (stack.clock.fire_due(), told)[1] or not asking.is_alive())  # what a sender's loop does
+        asking.join()
+        assert told == [["eth0"]]
 
 
 def test_on_a_virtual_clock_it_arms_no_timer():
@@ -559,3 +558,20 @@ def test_a_server_that_is_stopped_does_not_hold_who_asks(stack, monkeypatch):
         other.listen()
         with pytest.raises(TimeoutError, match="no answer"):
             ControlClient(server.path + "2")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_another_user_is_not_talked_to(stack, tmp_path):
+    with ControlServer(stack, tmp_path / "open") as server:
+        for path in (server.path, *tmp_path.parents[:2], tmp_path):
+            os.chmod(path, os.stat(path).st_mode | 0o777)
+        child = os.fork()
+        if child == 0:
+            status = 9
+            with suppress(BaseException):
+                os.setuid(65534)
+                with sockets.new_socket() as connection:
+                    connection.connect(server.path)
+                    status = 0 if connection.recv(4096) == b"" else 1
+            os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -416,7 +416,7 @@ def test_the_document_has_every_method():
 
 
 def test_a_sender_that_is_taken_down_ends_the_replay_with_its_result(replay, runtime):
-    process = replay("--loop", 0)
+    process = replay("--loop", 0, "--hold", 600)  # which is for replays that end well
     with ControlClient(running(process.pid)[0][2]) as client:
         client.call("link.set", dev="eth1", up=False)
     out, err = process.communicate(timeout=60)
