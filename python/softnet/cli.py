@@ -238,7 +238,7 @@ def _live_line(total: int | None) -> Iterator[Callable[[int], None] | None]:
         def show(sent: int) -> None:
             nonlocal shown
             now = time.monotonic()
-            if now - shown >= LIVE_INTERVAL:
+            if now - shown >= LIVE_INTERVAL or sent == total:
                 shown = now
                 bar.update(task, completed=sent, text=f"{sent:,}{goal} frames, {scaled(sent / (now - began), 'pps')}")
 

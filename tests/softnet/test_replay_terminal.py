@@ -69,6 +69,13 @@ def on_terminal(*arguments, interrupt=None):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
 
 
+def test_the_live_line_of_a_short_replay_that_is_held_is_not_0(data):
+    pytest.importorskip("rich")
+    status, shown = on_terminal("replay", data / "short.pcap", "--hold", 1)
+    assert status == 0
+    assert re.search(r"([\d,]+) of \1 frames, ", shown)
+
+
 def test_on_a_terminal_a_live_line_is_shown_and_gone_at_the_end(data):
     pytest.importorskip("rich")
     status, shown = on_terminal("replay", data / "mixed.pcap", "--clock", "virtual", "--loop", 400)

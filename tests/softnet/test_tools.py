@@ -312,6 +312,24 @@ def test_ethtool_a_and_r(ok):
     assert ok("ethtool -r eth0") == ""
 
 
+def test_ethtool_tests_the_card_and_changes_its_link_under_traffic(ok, refused):
+    for words in ("", " online"):
+        assert ok(f"ethtool -t eth1{words}").startswith("The test result is PASS\nThe test extra info:\n")
+    ok("ethtool -s eth1 wol ug")
+    assert "\tSupports Wake-on: umbg\n\tWake-on: ug\n" in ok("ethtool eth1")
+    assert refused("ethtool -s eth1 wol p") == (75, "netlink error: cannot enable unsupported WoL mode\nnetlink error: Invalid argument\n")
+    ok("ethtool -s eth1 speed 100 duplex full")
+    shown = ok("ethtool eth1")
+    assert "\tAdvertised link modes:  100baseT/Full\n" in shown
+    ok("ethtool -s eth1 autoneg on speed 1000")
+    ok("ethtool -A eth1 rx on tx on")
+    ok("ethtool -A eth1 rx off tx off")
+    ok("ethtool -p eth1 1")
+    ok("ethtool -E eth1 magic 0x100e8086 offset 8 value 0x5a")
+    assert ok("ethtool -e eth1 offset 8 length 1").endswith("0x0008:\t\t5a \n")
+    assert refused("ethtool -E eth1 magic 1 offset 8 value 1") == (87, "Cannot set EEPROM data: Bad address\n")
+
+
 # The exit statuses that ethtool 6.1 has for a device that is not there.
 @pytest.mark.parametrize(
     ("words", "status", "said"),
