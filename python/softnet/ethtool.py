@@ -215,12 +215,22 @@ def get_drvinfo(device: NetDevice) -> dict[str, Any]:
     """`ethtool -i`; how much there is of what else one may ask for, too (ethtool_get_drvinfo)."""
     with device.stack.rtnl:
         info = dict(operation(device, "get_drvinfo")(device))
+        info["version"] = info.get("version") or _version()  # where a driver says none, the kernel tells its own release
         info["n_stats"] = len(operation(device, "get_ethtool_stats")(device)) if has(device, "get_ethtool_stats") else 0
         info["testinfo_len"] = int(has(device, "self_test"))
         info["eedump_len"] = int(operation(device, "get_eeprom_len")(device)) if has(device, "get_eeprom_len") else 0
         info["regdump_len"] = int(has(device, "get_regs"))
         info["n_priv_flags"] = 0
     return info
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # only now: it is slow to import
+
+    try:
+        return version("fastring")
+    except PackageNotFoundError:  # not installed, only there
+        return ""
 
 
 def get_ethtool_stats(device: NetDevice) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """What the kernel does of ethtool between who asks and the driver: softnet.ethtool over drivers made up here."""
 
 import errno
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -97,6 +98,9 @@ def test_settings_are_all_that_the_driver_tells(device):
 
 def test_the_driver_is_shown_with_what_one_may_ask_it_for(device):
     info = ethtool.get_drvinfo(device)
+    assert info["version"] == "1"
+    device.ethtool_ops.get_drvinfo = lambda device: {"driver": "ops", "version": "", "fw_version": "", "bus_info": ""}
+    assert ethtool.get_drvinfo(device)["version"] == version("fastring")
     assert (info["driver"], info["n_stats"], info["testinfo_len"], info["eedump_len"], info["regdump_len"]) == ("ops", 0, 1, 8, 0)
 
 

@@ -2,17 +2,19 @@
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from softnet import Stack
-from softnet.control import ControlClient, running
+from softnet.control import ControlClient, running, sockets
 from softnet.control.methods import Methods
 from softnet.tools import ip
 from softnet.tools.common import ToolError, pretty
@@ -206,6 +208,33 @@ def test_ip_refuses_what_the_real_one_does():
     script += "".join(f'ip {words} 2>&1; echo "= $?@"\n' for words in IP_USAGE)
     theirs = in_namespace(script).stdout.removesuffix("@\n").split("@\n")
     assert theirs == [f"{said}= {status}" for status, said in map(ip_said, IP_USAGE)]
+
+
+LAYOUTS = """
+ip link add ring0 type ifb || exit 9
+ip link add areallylongname type ifb alias here
+ip link set ring0 up
+for options in "" -j -br "-br -j" "-j -p" -o "-s -s"  "-o -s -s"; do ip $options link; echo @; done
+"""
+
+
+def test_brief_oneline_and_pretty_are_laid_out_as_the_real_ones():
+    plain, as_json, brief, brief_json, pretty_json, oneline, stats, oneline_stats, _ = in_namespace(LAYOUTS).stdout.split("@\n")
+    entries = json.loads(as_json)
+    assert ip.brief(entries) == brief
+    assert [{key: entry[key] for key in ip.BRIEF} for entry in entries] == json.loads(brief_json)
+    assert pretty(entries) == pretty_json
+    assert ip.oneline(plain) == oneline
+    assert ip.oneline(stats) == oneline_stats
+
+
+def test_ip_br_and_o(ok):
+    assert ok("ip -br link show eth1") == "eth1             UP             52:54:00:00:00:01 <BROADCAST,MULTICAST,UP,LOWER_UP> \n"
+    assert ok("ip -br -j link show eth1") == (
+        '[{"ifname":"eth1","operstate":"UP","address":"52:54:00:00:00:01","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"]}]\n'
+    )
+    assert ok("ip -o link") == ok("ip link").replace("\n ", "\\ ")
+    assert ok("ip -o -s link").count("\n") == ok("ip -br link show up").count("\n") == 2
 
 
 # --- tc and cat ---
@@ -428,6 +457,22 @@ def test_the_document_has_every_method():
         methods = set(Methods(stack)._table)
     told = {name for row in re.findall(r"^\| (`.*?) \|", DOCUMENT, re.MULTILINE) for name in re.findall(r"`([\w.]+)`", row)}
     assert {name if "." in name or name == "devices" else f"ethtool.{name}" for name in told} == methods
+
+
+# --- hostile clients ---
+
+
+def test_hostile_clients_do_not_disturb_the_traffic(card, ok):
+    (_, _, path), dice = running(card.pid)[0], random.Random(2)
+    before = int(ok("cat /sys/class/net/eth1/statistics/tx_packets"))
+    with ExitStack() as clients:
+        for number in range(100):
+            connection = clients.enter_context(sockets.new_socket())
+            with suppress(OSError):
+                connection.connect(path)
+                connection.send(dice.randbytes(dice.randrange(1, 60000)) if number % 2 else b'{"method": "link.show", "stats": 2}')
+        assert int(ok("cat /sys/class/net/eth1/statistics/tx_packets")) > before
+    assert ok("ip -br link").count("\n") == 2
 
 
 # --- replay ---

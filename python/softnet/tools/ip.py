@@ -16,7 +16,7 @@ from softnet.ethernet import ETH_ALEN
 from softnet.stack import IFNAMSIZ
 from softnet.tools.common import Task, ToolError, new_parser, pretty, words_for
 
-USAGE = "fastring ip [-s] [-s] [-d] [-j [-p]] link [show [[dev] DEV] [up] | set [dev] DEV CHANGE...]"
+USAGE = "fastring ip [-s] [-s] [-d] [-br] [-o] [-j [-p]] link [show [[dev] DEV] [up] | set [dev] DEV CHANGE...]"
 EPILOG = """changes, for `set`:
   up | down               promisc { on | off }       mtu MTU
   name NAME               allmulticast { on | off }  txqueuelen PACKETS
@@ -40,6 +40,8 @@ def parser() -> Parser:
     parser.bad_usage = USAGE_STATUS
     parser.add_argument("-s", "-stats", "-statistics", action="count", default=0, dest="stats", help="statistics; twice: by kind of error")
     parser.add_argument("-d", "-details", action="store_true", dest="details", help="limits, numbers of queues and the like")
+    parser.add_argument("-br", "-brief", action="store_true", dest="brief", help="a line for each: name, state, address, flags")
+    parser.add_argument("-o", "-oneline", action="store_true", dest="oneline", help="a line for each, with all there is")
     parser.add_argument("-j", "-json", action="store_true", dest="json", help="print JSON")
     parser.add_argument("-p", "-pretty", action="store_true", dest="pretty", help="lay the JSON out for people")
     return parser
@@ -87,11 +89,30 @@ def _read_show(words: list[str]) -> dict[str, Any]:
 
 def _show(client: ControlClient, arguments: argparse.Namespace, shown: dict[str, Any]) -> int:
     try:
-        text = client.call("link.show", stats=arguments.stats, details=arguments.details, json=arguments.json, **shown)
+        as_json = arguments.json or arguments.brief
+        text = client.call("link.show", stats=arguments.stats, details=arguments.details, json=as_json, **shown)
     except ControlError as error:
         raise ToolError(SYNTAX, error.strerror or "") from None  # 'Device "eth9" does not exist.'
+    if arguments.brief:
+        entries = [{key: entry[key] for key in BRIEF} if entry else {} for entry in json.loads(text)]
+        text = json.dumps(entries, separators=(",", ":")) + "\n" if arguments.json else brief(entries)
+    elif arguments.oneline and not arguments.json:
+        text = oneline(text)
     print(pretty(json.loads(text)) if arguments.json and arguments.pretty else text, end="")
     return 0
+
+
+BRIEF = ("ifname", "operstate", "address", "flags")
+
+
+def brief(entries: list[dict[str, Any]]) -> str:
+    """`ip -br link`, of what `ip -j link` has (print_linkinfo_brief)."""
+    return "".join(f"{e['ifname']:<16} {e['operstate']:<14} {e['address']} <{','.join(e['flags'])}> \n" for e in entries if e)
+
+
+def oneline(text: str) -> str:
+    """`ip -o link`: a backslash where a line of a device would end."""
+    return text.replace("\n ", "\\ ")
 
 
 # --- set ---
