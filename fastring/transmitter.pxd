@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastring.burst cimport Burst, BurstSource, Frame
 from fastring.clock cimport Clock, VirtualClock
-from fastring.napi cimport Softirq
+from fastring.softirq cimport Softirq
 from fastring.txq cimport TxQueue, XmitTarget
 
 ctypedef struct Tally:

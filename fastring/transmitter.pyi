@@ -3,7 +3,7 @@ from typing import Any, final
 
 from fastring.burst import Burst, BurstSource
 from fastring.clock import Clock
-from fastring.napi import Softirq
+from fastring.softirq import Softirq
 from fastring.txq import TxQueue, XmitTarget
 
 @final

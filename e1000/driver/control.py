@@ -100,8 +100,6 @@ class E1000Adapter(Offloads):
             undo.callback(self.hw.if_present, self.power_down_phy)
             self.napi.request_irq()
             undo.callback(self.napi.free_irq)
-            self.stack.softirq.add(self.napi)
-            undo.callback(self.stack.softirq.remove, self.napi)
             self.stack.softirq.add_irq(self.bus.irq)
             undo.callback(self.stack.softirq.remove_irq, self.bus.irq)
             undo.callback(self._forget_tx)

@@ -113,6 +113,8 @@ def probe(
         if mac is None:
             device.addr_assign_type = AddrAssign.RANDOM
             log.warning("%r: using random address %s", bus, address.hex(":"))
+        device.napi_add(adapter.napi)
+        undo.callback(device.napi_del, adapter.napi)
         device.ethtool_ops = adapter.ethtool
         set_up_features(device)
         adapter.features = device.features

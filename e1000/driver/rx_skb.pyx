@@ -48,7 +48,7 @@ cdef class RxSkbs(BurstSink):
 
     cdef int receive(self, Burst burst) except -1:
         """Each packet to GRO, or past it; an error of one does not keep the others."""
-        cdef uint32_t first = 0, packets = 0
+        cdef uint32_t first = 0
         device, gro = self.receiver.device, self.receiver.gro
         pass_up = netif_receive_skb if gro is None else gro.receive
         while first < burst.count:
@@ -63,9 +63,8 @@ cdef class RxSkbs(BurstSink):
             while burst.frames[first].flags & FRAME_MORE:
                 first += 1
             first += 1
-            packets += 1
-        if gro is not None:
-            gro.complete_done(None, packets)
+        if gro is not None and gro.napi is None:        # else its NAPI flushes it, when that completes
+            gro.flush()
         return 0
 
     cdef int describe(self, skb, uint64_t word) except -1:

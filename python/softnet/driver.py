@@ -82,37 +82,28 @@ class NapiStruct(Napi):
     def __init__(self, device: NetDevice, poll: Callable[[NapiStruct, int], int], weight: int = 64) -> None:
         super().__init__(weight)
         self.device = device
-        self.gro = Gro(device.stack)
         self._poll = poll
 
     def on_poll(self, budget: int) -> int:
-        """napi_poll: the driver's poll, and what GRO has held too long if there is more to come."""
-        work = self._poll(self, budget)
-        if work >= budget:
-            self.gro.flush_old()
-        return work
+        return self._poll(self, budget)
 
     def napi_gro_receive(self, skb: SkBuff) -> GroResult:
         """A received packet, after eth_type_trans, up the stack, merged with others of its flow. It is not the driver's any more."""
-        return self.gro.receive(skb)
-
-    def napi_complete_done(self, work: int = 0) -> bool:
-        """No more to do: pass up what GRO holds; True if interrupts may be unmasked. With less work than the budget only."""
-        self.gro.complete_done(None, work)
-        return super().napi_complete_done(work)
+        gro = self.gro
+        assert isinstance(gro, Gro)
+        return gro.receive(skb)
 
 
 def netif_napi_add(device: NetDevice, poll: Callable[[NapiStruct, int], int], *, weight: int = 64) -> NapiStruct:
     """A NAPI context of a device, disabled: `enable` it in ndo_open, before interrupts are unmasked."""
     napi = NapiStruct(device, poll, weight)
-    device.stack.softirq.add(napi)
+    device.napi_add(napi)
     return napi
 
 
 def netif_napi_del(napi: NapiStruct) -> None:
     """It goes, after `disable`; what GRO held is dropped. Raises RuntimeError if it is enabled."""
-    napi.device.stack.softirq.remove(napi)
-    napi.gro.close()
+    napi.device.napi_del(napi)
 
 
 # --- work ---

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from fastring.checksum import checksum
+from fastring.gro import GroContext
 from softnet.ethernet import ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6
 from softnet.gro_flow import Flow, Headers, parse
 from softnet.netdev_features import Feature
@@ -21,7 +22,6 @@ from softnet.receive import netif_receive_skb, skb_vlan_untag
 from softnet.skbuff import CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, DropReason, SkBuff
 
 if TYPE_CHECKING:
-    from fastring.clock import TimerHandle
     from fastring.napi import Napi
     from softnet.stack import Stack
 
@@ -49,24 +49,23 @@ class GroStats:
     dropped: int = 0  # held when it was closed
 
 
-class Gro:
-    """The GRO state of one NAPI context, empty. A driver's poll calls `receive` after eth_type_trans, and `complete_done` at its end.
+class Gro(GroContext):
+    """The GRO state of one NAPI, empty. `NetDevice.napi_add` gives each NAPI one; the driver's poll calls `receive` after eth_type_trans.
 
-    `flush_timeout` (ns; /sys/class/net/*/gro_flush_timeout): how long packets may be held after a poll that found some; 0: not at all.
-    `udp`: merge UDP, too (rx-udp-gro-forwarding). Softirq.
+    What is held goes up when the NAPI completes: at once, or after its gro_flush_timeout, which schedules it again. Without a NAPI who
+    calls `receive` calls `flush`, too. `udp`: merge UDP as well (rx-udp-gro-forwarding). Softirq.
     """
 
-    def __init__(self, stack: Stack, *, flush_timeout: int = 0, udp: bool = False) -> None:
+    def __init__(self, stack: Stack, *, udp: bool = False) -> None:
         self.stack = stack
-        self.flush_timeout = flush_timeout
         self.udp = udp
+        self.napi: Napi | None = None
         self.stats = GroStats()
         self._buckets: list[dict[bytes, Flow]] = [{} for _ in range(GRO_HASH_BUCKETS)]  # each with the oldest first
-        self._timer: TimerHandle | None = None
 
     def __len__(self) -> int:
         """Packets held, those merged counted as one."""
-        return sum(map(len, self._buckets))
+        return self.held
 
     # --- packets in ---
 
@@ -85,7 +84,7 @@ class Gro:
         if flow is not None:
             merged, ended = flow.try_merge(skb, headers)
             if ended or not merged:
-                self._pass_up(bucket.pop(headers.key))
+                self._pass_up(bucket, headers.key)
         if merged:
             self.stats.merged += 1
             skb.consume()
@@ -93,8 +92,9 @@ class Gro:
         if headers.unfit or not headers.may_be_held:
             return self._normal(skb)
         if len(bucket) >= MAX_GRO_SKBS:
-            self._pass_up(bucket.pop(next(iter(bucket))))  # gro_flush_oldest
+            self._pass_up(bucket, next(iter(bucket)))  # gro_flush_oldest
         bucket[headers.key] = Flow(skb, headers, self.stack.clock.monotonic_ns())
+        self.held += 1
         self.stats.held += 1
         return GroResult.HELD
 
@@ -113,43 +113,44 @@ class Gro:
     # --- packets up ---
 
     def flush(self, *, older_than: int | None = None) -> int:
-        """napi_gro_flush: pass up what is held, or what has been held since before `older_than` (ns); returns how many."""
+        """napi_gro_flush: pass up what is held, or what has been held since before `older_than` (ns); returns how many.
+
+        Raises what a handler did, the last if there were several, when all have gone up.
+        """
         before = self.stats.flushed
+        failed: Exception | None = None
         for bucket in self._buckets:
             for key, flow in tuple(bucket.items()):
                 if older_than is not None and flow.since >= older_than:
                     break  # so are those behind it
                 if bucket.get(key) is flow:  # still: what was passed up may have brought more in
-                    self._pass_up(bucket.pop(key))
+                    try:
+                        self._pass_up(bucket, key)
+                    except Exception as error:
+                        failed = error
+        if failed is not None:
+            raise failed
         return self.stats.flushed - before
 
-    def _pass_up(self, flow: Flow) -> None:
+    def flush_old(self) -> int:
+        """Pass up what is held since an earlier jiffy, as after a poll that used up its budget."""
+        return self.flush(older_than=self.stack.clock.monotonic_ns() // JIFFY * JIFFY)
+
+    def on_flush(self, old: bool) -> None:
+        if old:
+            self.flush_old()
+        else:
+            self.flush()
+
+    def _pass_up(self, bucket: dict[bytes, Flow], key: bytes) -> None:
+        flow = bucket.pop(key)
+        self.held -= 1
         self.stats.flushed += 1
         netif_receive_skb(flow.complete())
 
-    def flush_old(self) -> int:
-        """What napi_poll does after a poll that used up its budget: pass up what is held since an earlier jiffy."""
-        return self.flush(older_than=self.stack.clock.monotonic_ns() // JIFFY * JIFFY)
-
-    def complete_done(self, napi: Napi | None, work: int) -> bool:
-        """napi_complete_done for a poll that received `work` packets: flush, or arm the timer; returns whether to unmask interrupts.
-
-        `napi` is None for a driver without one.
-        """
-        if self.flush_timeout and work and len(self):
-            self.flush_old()
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self.stack.clock.call_later(self.flush_timeout, self.flush)
-        else:
-            self.flush()
-        return napi is None or napi.napi_complete_done(work)
-
     def close(self) -> None:
         """netif_napi_del: nothing is delivered any more; what is held is dropped."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.held = 0
         for bucket in self._buckets:
             for flow in bucket.values():
                 self.stats.dropped += 1 + len(flow.merged)

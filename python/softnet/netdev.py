@@ -16,9 +16,9 @@ from fastring.transmitter import Transmitter
 from fastring.txq import TxQueue, XmitTarget
 from softnet.dev_xmit import tap_burst
 from softnet.ethernet import ARPHRD_ETHER, BROADCAST, ETH_DATA_LEN, ETH_HLEN, ETH_MIN_MTU, is_valid_ether_addr
-from softnet.gro import Gro
 from softnet.netdev_config import DeviceConfig
 from softnet.netdev_features import ALWAYS_ON, Feature, RegState
+from softnet.netdev_napi import DeviceNapis
 from softnet.netdev_ops import NetDeviceOps, NetdevTx
 from softnet.netdev_queue import NetdevQueue
 from softnet.netdev_refs import DeviceRefs
@@ -34,7 +34,7 @@ from softnet.views.sysfs import SysfsFolder
 from softnet.watchdog import Watchdog
 
 
-class NetDevice(DeviceConfig, DeviceRefs):
+class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
     """One network interface. `ops` drives it; `register` makes it visible in `stack`, `open` brings it up.
 
     `priv`: what the driver keeps for it (netdev_priv); gone with the last reference after `free`. Control thread only, except for
@@ -72,6 +72,7 @@ class NetDevice(DeviceConfig, DeviceRefs):
         self._xmit: XmitTarget | None = None
         DeviceRefs.__init__(self, priv)
         DeviceConfig.__init__(self)
+        DeviceNapis.__init__(self, stack)
         if ops is not None:
             self.netdev_ops = ops
         self.min_mtu = min_mtu
@@ -90,7 +91,6 @@ class NetDevice(DeviceConfig, DeviceRefs):
         self.taps: list[Handler] = []
         self.protocols: dict[int, list[Handler]] = {}
         self.rx_handler: RxHandler | None = None
-        self.gro = Gro(stack)  # for a driver with one NAPI context; one with more has a Gro for each
         self.sink: BurstSink | None = None
         self.tx_oversize = self.tx_dropped = self.rx_dropped = self.rx_nohandler = self.rx_otherhost_dropped = 0
 
@@ -207,6 +207,8 @@ class NetDevice(DeviceConfig, DeviceRefs):
         """free_netdev: the driver is done with it. Raises OSError EBUSY while it is registered."""
         if self.registered:
             raise OSError(errno.EBUSY, f"{self.name} is registered: unregister it before it is freed")
+        for napi in tuple(self.napi_list):
+            self.napi_del(napi)
         self.put()
 
     # --- up and down ---
@@ -224,6 +226,7 @@ class NetDevice(DeviceConfig, DeviceRefs):
                 return
             self.notify(NetdevEvent.PRE_UP)
             self._set_running(True)
+            self.name_napi_threads()
             try:
                 self._call_op("validate_addr")
                 self._xmit = self.netdev_ops.open(self)
@@ -260,7 +263,7 @@ class NetDevice(DeviceConfig, DeviceRefs):
     def _is_down(self) -> None:
         self.up = False
         self._xmit = None
-        self.gro.close()
+        self.close_gro()
         self.tell(NetdevEvent.DOWN)
 
     def _set_running(self, running: bool) -> None:

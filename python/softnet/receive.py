@@ -152,7 +152,7 @@ def skb_vlan_untag(skb: SkBuff) -> None:
 class SkbReceiver(BurstSink):
     """A driver's bursts as SkBuffs, one by one through netif_receive_skb: for devices with taps, handlers or an rx_handler.
 
-    With `gro`, through that, and a burst is what a poll received.
+    With `gro`, through that: its NAPI flushes it; one without a NAPI is flushed at the end of each burst.
     """
 
     def __init__(self, device: NetDevice, *, gro: Gro | None = None) -> None:
@@ -166,5 +166,5 @@ class SkbReceiver(BurstSink):
             skb.tstamp = time
             skb.protocol = eth_type_trans(skb, self.device)
             receive(skb)
-        if self.gro is not None:
-            self.gro.complete_done(None, len(burst))
+        if self.gro is not None and self.gro.napi is None:
+            self.gro.flush()

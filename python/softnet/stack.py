@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from fastring.clock import Clock, MonotonicClock
-from fastring.napi import Softirq
+from fastring.kthread import Kthread
+from fastring.softirq import Softirq
 from softnet.dev_xmit import qdisc_run
 from softnet.netdev_link import LinkWatch
 from softnet.rtnl import NetdevEvent, Notifier, Rtnl
@@ -24,19 +25,22 @@ if TYPE_CHECKING:
 log = logging.getLogger("softnet")
 
 IFNAMSIZ = 16  # with the NUL at the end
+MAX_SOFTIRQ_TIME, MAX_SOFTIRQ_RESTART = 2_000_000, 10  # ns and rounds of `run` before the rest is ksoftirqd's
 
 
 class Stack:
     """One host's network stack (the kernel's `struct net`, with its softnet_data).
 
-    `clock`: every timer and time stamp reads it; a VirtualClock makes a run deterministic.
+    `clock`: every timer and time stamp reads it; a VirtualClock makes a run deterministic. `threaded`: ksoftirqd and the threads of
+    threaded NAPIs run beside whoever calls `run`, until `close`: see fastring.softirq for what that asks of the cards.
     """
 
     checker: Checker | None = None  # softnet.checks: who looks whether its drivers keep the rules
 
-    def __init__(self, *, clock: Clock | None = None) -> None:
+    def __init__(self, *, clock: Clock | None = None, threaded: bool = False) -> None:
         self.clock = MonotonicClock() if clock is None else clock
-        self.softirq = Softirq(self.clock)
+        self.softirq = Softirq(self.clock, preempt=threaded)
+        self.ksoftirqd: Kthread | None = None
         self.devices: dict[str, NetDevice] = {}
         self.rtnl = Rtnl()
         self.linkwatch = LinkWatch(self.clock, self.rtnl)
@@ -46,6 +50,9 @@ class Stack:
         self.work: list[Callable[[], object]] = []  # called by each `run` before anything else, where rtnl may be taken
         self._next_ifindex = 1
         self._scheduled: dict[Qdisc, None] = {}
+        if threaded:
+            self.ksoftirqd = Kthread("ksoftirqd/0", self._run_ksoftirqd)
+            self.ksoftirqd.start()
 
     # --- notifiers ---
 
@@ -126,11 +133,24 @@ class Stack:
         self._scheduled[qdisc] = None
 
     def run(self) -> int:
-        """Fire due timers and run the softirqs until nothing is pending; return how many packets and interrupts they handled."""
-        total, done = 0, 1
+        """Fire due timers and run the softirqs until nothing is pending; return how many packets and interrupts they handled.
+
+        Where there is a ksoftirqd, for 2 ms or ten rounds, and the rest is left to that (__do_softirq); what that met with is raised here.
+        """
+        total, done, rounds, end = 0, 1, 0, 0
         for work in tuple(self.work):
             work()
+        ksoftirqd = self.ksoftirqd
+        if ksoftirqd is not None:
+            end = self.clock.monotonic_ns() + MAX_SOFTIRQ_TIME
+            error, ksoftirqd.error = ksoftirqd.error, None
+            if error is not None:
+                raise error
         while done:
+            if ksoftirqd is not None and (rounds >= MAX_SOFTIRQ_RESTART or self.clock.monotonic_ns() >= end):
+                ksoftirqd.wake_up()
+                break
+            rounds += 1
             self.clock.fire_due()
             done = self.softirq.net_rx_action()
             if self._scheduled:
@@ -138,6 +158,11 @@ class Stack:
             self.linkwatch.run()
             total += done
         return total
+
+    def _run_ksoftirqd(self) -> None:
+        """run_ksoftirqd, until nothing is pending. Timers and the link's events are left to `run`."""
+        while self.softirq.run_ksoftirqd() + (self.net_tx_action() if self._scheduled else 0):
+            pass
 
     def net_tx_action(self) -> int:
         """Run the qdiscs that have packets and whose queue is awake; returns how many packets they sent."""
@@ -152,8 +177,10 @@ class Stack:
         return sent
 
     def close(self) -> None:
-        """Unregister every device, the others also when one does not let itself be."""
+        """Unregister every device, the others also when one does not let itself be; ksoftirqd ends."""
         with ExitStack() as undo:
+            if self.ksoftirqd is not None:
+                undo.callback(self.ksoftirqd.stop)
             for device in reversed(self.devices.values()):
                 undo.callback(device.unregister)
 

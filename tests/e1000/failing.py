@@ -72,8 +72,7 @@ class Host:
         self.bus.irq.free_irq()
         self.stack.softirq.add_irq(self.bus.irq)
         self.stack.softirq.remove_irq(self.bus.irq)
-        self.stack.softirq.add(napi)
-        self.stack.softirq.remove(napi)
+        assert (napi in self.device.napi_list) == (self.device.refs > 0)
         self.stack.run()
         self.stack.clock.advance(SECOND)       # the link's events
         self.stack.run()

@@ -11,7 +11,7 @@ import mutable_txq  # noqa: E402
 import peers  # noqa: E402
 
 from fastring.clock import VirtualClock  # noqa: E402
-from fastring.napi import Softirq  # noqa: E402
+from fastring.softirq import Softirq  # noqa: E402
 
 
 @pytest.fixture
@@ -39,6 +39,11 @@ def threads(tmp_path_factory):
 @pytest.fixture(scope="session")
 def stop_wake(tmp_path_factory):
     return built(peers.build_extension, HERE / "stop_wake.pyx", tmp_path_factory.mktemp("stop_wake"))
+
+
+@pytest.fixture(scope="session")
+def napi_race(tmp_path_factory):
+    return built(peers.build_extension, HERE / "napi_race.pyx", tmp_path_factory.mktemp("napi_race"))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from napi_poller import Poller, added, scheduled
 
 from fastring.clock import VirtualClock
 from fastring.irq import IrqLine
-from fastring.napi import Napi, Softirq
+from fastring.napi import Napi
+from fastring.softirq import Softirq
 
 SCHED, MISSED = 1, 2
 

@@ -11,7 +11,8 @@ import pytest
 from napi_poller import Poller, added, scheduled
 
 from fastring.clock import MonotonicClock
-from fastring.napi import Napi, Softirq
+from fastring.napi import Napi
+from fastring.softirq import Softirq
 
 
 def test_a_new_napi_is_disabled_and_cannot_be_scheduled(softirq):

@@ -1,7 +1,8 @@
 """GRO: what is merged, what is not, when it goes up; and that cutting it again gives the packets that came."""
 
 import pytest
-from drivers import MAC, RingDriver, make_device
+from drivers import MAC
+from gro_host import SIZE, Host, tcp
 from hypothesis import given
 from hypothesis import strategies as st
 from packets import MACS, headers, is_right
@@ -9,66 +10,15 @@ from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, PadN
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
-from fastring.clock import VirtualClock
-from fastring.napi import Napi
-from softnet import Feature, SkBuff, Stack, dev_queue_xmit, eth_type_trans
-from softnet.gro import MAX_GRO_SKBS, Gro, GroResult
+from softnet import Feature, SkBuff, eth_type_trans
+from softnet.gro import MAX_GRO_SKBS, GroResult
 from softnet.skbuff import CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, MAX_SKB_FRAGS, GsoType
 
 HELD, MERGED, NORMAL = GroResult.HELD, GroResult.MERGED_FREE, GroResult.NORMAL
-SIZE = 100
-
-
-class Host:
-    """A device whose GRO passes up to `up`, and that sends what is forwarded to `driver`."""
-
-    def __init__(self, **options):
-        self.clock = VirtualClock(start=10**9)
-        self.stack = Stack(clock=self.clock)
-        self.driver = RingDriver(1000)
-        self.device = make_device(self.stack, self.driver, bql=False)
-        self.gro = Gro(self.stack, **options)
-        self.up = []
-        for protocol in (0x0800, 0x86DD, 0x8100):
-            self.stack.protocols[protocol] = [lambda skb, device: self.up.append(skb)]
-        for vid in range(1, 4095):
-            self.device.vlans[0x8100, vid] = 1
-
-    def skb(self, frame, **fields):
-        skb = SkBuff.from_bytes(bytes(frame))
-        for name, value in fields.items():
-            setattr(skb, name, value)
-        skb.protocol = eth_type_trans(skb, self.device)
-        return skb
-
-    def receive(self, *frames, **fields):
-        return [self.gro.receive(self.skb(frame, **fields)) for frame in frames]
-
-    def payloads(self):
-        """Lengths of the payloads that went up."""
-        return [len(skb) - (40 if skb.protocol == 0x0800 else 60) for skb in self.up]
-
-    def forward(self):
-        """Send what came up by a device that can do nothing; returns what it sends."""
-        self.device.features = Feature.NONE
-        for skb in self.up:
-            skb.push(skb.data_offset - skb.mac_header)
-            skb.pkt_type = 0
-            dev_queue_xmit(skb)
-        self.driver.complete()
-        return self.driver.sent
-
 
 @pytest.fixture
 def host():
     return Host()
-
-
-def tcp(number=0, *, length=SIZE, ip=None, flags="A", **fields):
-    """Packet `number` of a stream: IPv4, or over `ip`."""
-    ip = IP(src="10.0.0.1", dst="10.0.0.2", id=number, flags="DF") if ip is None else ip.copy()
-    fields = {"sport": 1000, "dport": 2000, "seq": number * SIZE, "ack": 5, **fields}
-    return Ether(**MACS) / ip / TCP(flags=flags, **fields) / bytes([number + 1 & 0xFF] * length)
 
 
 def udp(number=0, *, length=SIZE, **fields):
@@ -82,7 +32,7 @@ def udp(number=0, *, length=SIZE, **fields):
 def test_a_stream_becomes_one_packet_with_the_kernels_marks(host):
     assert host.receive(*map(tcp, range(5))) == [HELD, *[MERGED] * 4]
     assert host.up == []
-    assert host.gro.complete_done(None, 5)
+    assert host.gro.flush() == 1
     (skb,) = host.up
     assert (skb.gso_size, skb.gso_segs, skb.gso_type, skb.ip_summed) == (SIZE, 5, GsoType.TCPV4, CHECKSUM_PARTIAL)
     assert bytes(skb)[40:] == b"".join(bytes([n] * SIZE) for n in range(1, 6))
@@ -330,70 +280,6 @@ def test_a_bucket_holds_eight_flows_and_then_gives_up_its_oldest(host):
     assert IP(bytes(host.up[0]))[TCP].sport < 200
 
 
-def test_without_a_timeout_all_goes_up_when_the_poll_ends(host):
-    host.receive(tcp(0))
-    host.gro.complete_done(None, 1)
-    assert host.payloads() == [100]
-
-
-def test_with_a_timeout_it_waits_for_more_until_the_clock_says_so():
-    host = Host(flush_timeout=20_000)
-    host.receive(tcp(0))
-    host.gro.complete_done(None, 1)
-    host.clock.advance(19_999)
-    host.stack.run()
-    assert host.up == []
-    host.receive(tcp(1))
-    host.gro.complete_done(None, 1)  # and the timer begins anew
-    host.clock.advance(19_999)
-    host.stack.run()
-    assert host.up == []
-    host.clock.advance(1)
-    host.stack.run()
-    assert (host.payloads(), len(host.gro)) == ([200], 0)
-
-
-def test_a_poll_that_found_nothing_ends_the_waiting():
-    host = Host(flush_timeout=20_000)
-    host.receive(tcp(0))
-    host.gro.complete_done(None, 0)
-    assert host.payloads() == [100]
-
-
-class Poll(Napi):
-    """A driver's poll: what waits in its ring, through GRO."""
-
-    def __init__(self, host, weight):
-        super().__init__(weight)
-        self.host = host
-        self.ring = []
-        self.unmasked = 0
-
-    def on_poll(self, budget):
-        work = 0
-        while self.ring and work < budget:
-            self.host.receive(self.ring.pop(0))
-            work += 1
-        if work < budget:
-            self.unmasked += self.host.gro.complete_done(self, work)
-        else:
-            self.host.gro.flush_old()
-        return work
-
-
-def test_a_poll_that_uses_up_its_budget_goes_on_merging(host):
-    napi = Poll(host, 4)
-    host.stack.softirq.add(napi)
-    napi.enable()
-    frames = [bytes(tcp(number)) for number in range(10)]
-    napi.ring += frames
-    napi.napi_schedule()
-    host.stack.run()
-    assert ([skb.gso_segs for skb in host.up], napi.polls, napi.unmasked) == ([10], 3, 1)
-    napi.disable()
-    host.stack.softirq.remove(napi)
-
-
 def test_what_was_held_in_an_earlier_jiffy_goes_up_when_the_budget_was_used_up(host):
     host.receive(tcp(0))
     host.clock.advance(999_999)
@@ -402,19 +288,6 @@ def test_what_was_held_in_an_earlier_jiffy_goes_up_when_the_budget_was_used_up(h
     host.clock.advance(1)
     host.receive(tcp(0, sport=8))
     assert (host.gro.flush_old(), len(host.gro)) == (2, 1)
-
-
-def test_a_stopped_device_drops_what_its_gro_holds(host):
-    gro = host.device.gro
-    gro.flush_timeout = 1000
-    skbs = [host.skb(tcp(n)) for n in range(3)]
-    for skb in skbs:
-        gro.receive(skb)
-    gro.complete_done(None, 3)
-    host.device.stop()
-    host.clock.advance(10_000)
-    host.stack.run()
-    assert (host.up, len(gro), gro.stats.dropped, all(skb.freed for skb in skbs)) == ([], 0, 3, True)
 
 
 def test_without_the_feature_nothing_is_held(host):

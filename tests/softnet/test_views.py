@@ -300,8 +300,8 @@ def test_only_what_the_kernel_lets_be_written_can_be(device):
     before = dict.fromkeys(device.sysfs)
     writable = {path for path in before if refusal_of(device, path, "no number") != errno.EACCES}
     assert writable == {
-        "carrier", "flags", "ifalias", "mtu", "netdev_group", "tx_queue_len", "queues/tx-0/byte_queue_limits/hold_time",
-        "queues/tx-0/byte_queue_limits/limit_max", "queues/tx-0/byte_queue_limits/limit_min",
+        "carrier", "flags", "gro_flush_timeout", "ifalias", "mtu", "napi_defer_hard_irqs", "netdev_group", "threaded", "tx_queue_len",
+        "queues/tx-0/byte_queue_limits/hold_time", "queues/tx-0/byte_queue_limits/limit_max", "queues/tx-0/byte_queue_limits/limit_min",
     }  # fmt: skip
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from softnet.skbuff import SkBuff
 
 
+IN_BUSY_POLL = 1 << 6  # Napi.state: its interrupts are not masked by who polls it, but by the first that comes
+
+
 @dataclass(eq=False)
 class Poll:
     """One poll of a NAPI, while it runs."""
@@ -86,7 +89,7 @@ class NapiMisuse(RuleGroup):
         if not isinstance(event.context, Context) or event.context.kind != "irq":
             return
         napi, line = event.source, event.context.source
-        if napi.scheduled:
+        if napi.scheduled and not napi.state & IN_BUSY_POLL and not napi.gro_flush_timeout:  # whose timer may have scheduled it
             detail = f"an interrupt came while {napi!r}: they were not masked when it was scheduled, or unmasked too early"
             self._report(event, "interrupt handler", detail)
         elif self._early.get(id(line)) == id(napi):

@@ -16,7 +16,7 @@ from e1000.driver import probe as shipped_probe
 from e1000.driver.param import MAX_MTU
 from fastring.burst import Burst, BurstSink
 from fastring.clock import VirtualClock
-from fastring.napi import Softirq
+from fastring.softirq import Softirq
 from fastring.wire import pair
 from softnet import checks
 from softnet.conformance.contract import UserDriver

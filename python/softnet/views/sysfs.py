@@ -194,6 +194,22 @@ def _store_mtu(device: NetDevice, text: str) -> None:
     device.mtu = _int32(kstrtoul(text))
 
 
+def _store_threaded(device: NetDevice, text: str) -> None:
+    """modify_napi_threaded."""
+    value = kstrtoul(text)
+    if not device.napi_list or value > 1:
+        raise OSError(errno.EOPNOTSUPP, f"{device.name}: threaded is 0 or 1, of a device that has NAPIs")
+    device.threaded = bool(value)
+
+
+def _store_gro_flush_timeout(device: NetDevice, text: str) -> None:
+    device.gro_flush_timeout = kstrtoul(text)
+
+
+def _store_defer_hard_irqs(device: NetDevice, text: str) -> None:
+    device.napi_defer_hard_irqs = kstrtoul(text)
+
+
 ATTRIBUTES = {
     "addr_assign_type": Attribute(lambda device: int(device.addr_assign_type)),
     "addr_len": Attribute(lambda device: device.addr_len),
@@ -208,16 +224,19 @@ ATTRIBUTES = {
     "flags": Attribute(
         lambda device: f"{device.flags & ~SETTABLE_VOLATILE:#x}", lambda device, text: device.change_flags(kstrtoul(text) & 0xFFFFFFFF)
     ),
+    "gro_flush_timeout": Attribute(lambda device: device.gro_flush_timeout, _store_gro_flush_timeout),
     "ifalias": Attribute(lambda device: device.ifalias, lambda device, text: device.set_alias(text.removesuffix("\n"))),
     "ifindex": Attribute(lambda device: device.ifindex),
     "iflink": Attribute(lambda device: device.ifindex),
     "link_mode": Attribute(lambda device: int(device.link_mode)),
     "mtu": Attribute(lambda device: device.mtu, _store_mtu),
     "name_assign_type": Attribute(_name_assign_type),
+    "napi_defer_hard_irqs": Attribute(lambda device: device.napi_defer_hard_irqs, _store_defer_hard_irqs),
     "netdev_group": Attribute(lambda device: device.group, _store_group),
     "operstate": Attribute(lambda device: device.operstate.value),
     "speed": Attribute(_running(lambda device: _link_setting(device, "speed"))),
     "testing": Attribute(_running(lambda device: int(device.testing))),
+    "threaded": Attribute(lambda device: int(device.threaded), _store_threaded),
     "tx_queue_len": Attribute(
         lambda device: device.tx_queue_len, lambda device, text: device.change_tx_queue_len(kstrtoul(text))
     ),

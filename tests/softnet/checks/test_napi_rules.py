@@ -10,7 +10,7 @@ import pytest
 from napi_driver import FRAME, NapiDriver, pass_time, send
 
 from fastring.clock import VirtualClock
-from fastring.napi import Softirq
+from fastring.softirq import Softirq
 from softnet import Stack
 from softnet.checks.napi import netpoll
 
