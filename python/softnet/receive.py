@@ -84,22 +84,25 @@ def _call(skb: SkBuff, device: NetDevice, *lists: list[Handler]) -> bool:
 
 def _deliver(skb: SkBuff, device: NetDevice, *, exact: bool, tapped: bool) -> int:
     """To the protocol's handlers, the stack's before the device's own, or to the device's sink; or drop and count it."""
-    _vlan_for_whom(skb, device)
-    own = device.protocols.get(skb.protocol, [])
-    lists = [own] if exact else [device.stack.protocols.get(skb.protocol, []), own]
-    if any(lists):
+    sink = device.sink
+    if isinstance(sink, SkbReceiver):
+        sink = None  # from that one it came
+    if skb.vlan_tci is not None:
+        _vlan_for_whom(skb, device, keep=sink is not None)
+    handlers = None if exact else device.stack.protocols.get(skb.protocol)
+    own = device.protocols.get(skb.protocol) if device.protocols else None
+    if handlers or own:
         if skb.pkt_type == PACKET_OTHERHOST:  # ip_rcv, ipv6_rcv, arp_rcv
             device.rx_otherhost_dropped += 1
             skb.kfree(DropReason.OTHERHOST)
             return NET_RX_DROP
-        if sum(map(len, lists)) == 1:
-            (lists[0] or lists[-1])[0](skb, device)
+        if not own and handlers and len(handlers) == 1:
+            handlers[0](skb, device)
         else:
-            _call(skb, device, *lists)
-            skb.consume()
+            _deliver_to_all(skb, device, handlers or [], own or [])
         return NET_RX_SUCCESS
-    if device.sink is not None and not isinstance(device.sink, SkbReceiver):  # from that one it came
-        device.sink.put(_as_burst(skb))
+    if sink is not None:
+        sink.put(_as_burst(skb))
     elif not tapped:
         if exact:
             device.rx_nohandler += 1
@@ -111,15 +114,30 @@ def _deliver(skb: SkBuff, device: NetDevice, *, exact: bool, tapped: bool) -> in
     return NET_RX_SUCCESS
 
 
-def _vlan_for_whom(skb: SkBuff, device: NetDevice) -> None:
-    """A tag of VLAN 0 has only a priority: away with it. A VLAN that was not added to the device is others' traffic."""
-    if skb.vlan_tci is None:
-        return
-    if not skb.vlan_tci & VLAN_VID_MASK:
-        if device.sink is None:
-            skb.vlan_tci = None
-    elif (skb.vlan_proto, skb.vlan_tci & VLAN_VID_MASK) not in device.vlans:
-        skb.pkt_type = PACKET_OTHERHOST
+def _deliver_to_all(skb: SkBuff, device: NetDevice, handlers: list[Handler], own: list[Handler]) -> None:
+    """A clone to each; the packet itself if there is only one."""
+    if len(handlers) + len(own) == 1:
+        (handlers or own)[0](skb, device)
+    else:
+        _call(skb, device, handlers, own)
+        skb.consume()
+
+
+def _vlan_for_whom(skb: SkBuff, device: NetDevice, *, keep: bool) -> None:
+    """A VLAN that was not added to the device is others' traffic. A tag of VLAN 0 has only a priority: away with it, and look behind it.
+
+    See check_vlan_id in __netif_receive_skb_core. `keep`: somebody wants the packet as it was on the wire.
+    """
+    while skb.vlan_tci is not None:
+        if skb.vlan_tci & VLAN_VID_MASK:
+            if (skb.vlan_proto, skb.vlan_tci & VLAN_VID_MASK) not in device.vlans:
+                skb.pkt_type = PACKET_OTHERHOST
+            return
+        if keep:
+            return
+        skb.vlan_tci = None
+        if skb.protocol in (ETH_P_8021Q, ETH_P_8021AD):
+            skb_vlan_untag(skb)
 
 
 def _as_burst(skb: SkBuff) -> Burst:

@@ -304,6 +304,33 @@ def test_a_packet_of_a_vlan_nobody_has_is_for_another(stack, device):
     assert (skb.freed, handler.contents) == (DropReason.OTHERHOST, [])
 
 
+def test_a_packet_of_another_devices_vlan_is_counted_as_others(stack, device):
+    device.vlan_add_vid(5, proto=0x88A8)  # the same number, but a service tag
+    stack.taps.append(tap := Handler(free=False))
+    stack.protocols[0x0800] = [Handler()]
+    _, result = receive(device, tagged(5))
+    assert (result, device.stats64.rx_otherhost_dropped, device.stats64.rx_dropped) == (NET_RX_DROP, 1, 0)
+    assert tap.skbs[0].pkt_type == PACKET_HOST  # taps come before that is looked at
+
+
+@pytest.mark.parametrize(("inner", "drop"), [(5, None), (6, DropReason.OTHERHOST), (0x2000, None)])
+def test_behind_a_priority_tag_the_next_tag_counts(stack, device, inner, drop):
+    device.vlan_add_vid(5)
+    stack.protocols[0x0800] = [handler := Handler(free=False)]
+    device.sink = SkbReceiver(device)
+    skb, _ = receive(device, tagged(0x6000, inner.to_bytes(2, "big") + IPV4 + b"payload", inner=b"\x81\x00"))
+    assert skb.freed == (drop or False)
+    if drop is None:
+        assert (handler.contents, handler.skbs[0].vlan_tci) == ([b"payload"], 5 if inner == 5 else None)
+
+
+def test_a_priority_tag_is_of_no_vlan_for_a_burst_driver_either(stack, device):
+    device.sink = SkbReceiver(device)
+    stack.protocols[0x0800] = [handler := Handler()]
+    device.sink.put(Burst.from_packets([tagged(0x6000)]))
+    assert (handler.contents, handler.skbs[0].vlan_tci) == ([b"payload"], None)
+
+
 def test_a_priority_tag_is_of_no_vlan(stack, device):
     stack.protocols[0x0800] = [handler := Handler()]
     receive(device, tagged(0x6000))
