@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from softnet.inet_ecn import inet_ecn_set_ce
+from softnet.sch_generic import qdisc_pkt_len
 from softnet.skbuff import SkBuff
 
 MILLISECOND = 1_000_000  # ns
@@ -94,7 +95,7 @@ class Codel:
             return None, False
         skb, came = taken
         state.ldelay = now - came
-        self.stats.maxpacket = max(self.stats.maxpacket, len(skb))
+        self.stats.maxpacket = max(self.stats.maxpacket, qdisc_pkt_len(skb))
         if state.ldelay < self.params.target or self.backlog() <= self.params.mtu:
             state.first_above_time = 0
             return skb, False

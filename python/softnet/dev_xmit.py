@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from softnet.ethernet import PACKET_OUTGOING
 from softnet.netdev_features import Feature
 from softnet.netdev_ops import NETDEV_TX_BUSY
-from softnet.sch_generic import DEV_TX_WEIGHT, NET_XMIT_MASK, NET_XMIT_SUCCESS, Qdisc
+from softnet.netdev_tx import netdev_core_pick_tx
+from softnet.sch_generic import DEV_TX_WEIGHT, NET_XMIT_MASK, NET_XMIT_SUCCESS, Qdisc, qdisc_pkt_len_init
 from softnet.skbuff import DropReason, SkBuff
 from softnet.validate_xmit import validate_xmit_skb
 
@@ -44,8 +45,10 @@ def dev_queue_xmit(skb: SkBuff) -> int:
     device = skb.dev
     if device is None:
         raise ValueError(f"{skb!r} has no device to be sent by")
-    queue = device.pick_tx(skb)
+    queue = netdev_core_pick_tx(device, skb)
     qdisc = queue.qdisc
+    if skb._shared is not None:
+        qdisc_pkt_len_init(skb)
     if not qdisc.enqueues:
         return xmit_without_queue(skb, device, queue)
     # Past an empty qdisc (TCQ_F_CAN_BYPASS). The kernel does so also before a queue that is stopped, and requeues the packet: here it

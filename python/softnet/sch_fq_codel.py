@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from softnet.codel import MILLISECOND, Codel, CodelParams, CodelVars
 from softnet.flow_dissector import reciprocal_scale, skb_get_hash_perturb
-from softnet.sch_generic import NET_XMIT_CN, NET_XMIT_SUCCESS, Qdisc
+from softnet.sch_generic import NET_XMIT_CN, NET_XMIT_SUCCESS, Qdisc, qdisc_pkt_len
 from softnet.skbuff import DropReason, SkBuff
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class FqCodel(Qdisc):
         flow = self.flows.get(index)
         if flow is None:
             flow = self.flows[index] = Flow(index)
-        length = len(skb)
+        length = qdisc_pkt_len(skb)
         memory = len(skb.head) + skb.data_len + SKB_OVERHEAD  # truesize
         flow.packets.append((skb, self.queue.device.stack.clock.monotonic_ns(), memory))
         flow.backlog += length
@@ -122,7 +122,7 @@ class FqCodel(Qdisc):
             taken = self._take(fattest)
             if taken is None:
                 break
-            length += len(taken[0])
+            length += qdisc_pkt_len(taken[0])
             self.drop(taken[0], DropReason.QDISC_OVERLIMIT)
             dropped += 1
             if dropped >= self.drop_batch or length >= threshold:
@@ -136,7 +136,7 @@ class FqCodel(Qdisc):
         if not flow.packets:
             return None
         skb, came, memory = flow.packets.popleft()
-        length = len(skb)
+        length = qdisc_pkt_len(skb)
         flow.backlog -= length
         self.qlen -= 1
         self.backlog -= length
@@ -153,7 +153,7 @@ class FqCodel(Qdisc):
                 continue
             skb = self.codel.dequeue(flow, now)
             if skb is not None:
-                flow.deficit -= len(skb)
+                flow.deficit -= qdisc_pkt_len(skb)
                 return skb
             flows.popleft()
             if flows is self.new_flows and self.old_flows:

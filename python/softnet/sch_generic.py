@@ -12,9 +12,11 @@ from __future__ import annotations
 import errno
 import threading
 from collections import deque
+from threading import get_ident
 from typing import TYPE_CHECKING
 
-from softnet.skbuff import DropReason, SkBuff
+from softnet.gso import GsoError, gso_headers
+from softnet.skbuff import DropReason, GsoType, SkBuff
 
 if TYPE_CHECKING:
     from softnet.netdev import NetDevice
@@ -27,6 +29,28 @@ DEFAULT_TX_QUEUE_LEN = 1000
 
 # From skb.priority to a band, the lowest first (sch_default_prio2band; `tc` calls it priomap).
 PRIOMAP = (1, 2, 2, 2, 1, 2, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+
+
+def qdisc_pkt_len_init(skb: SkBuff) -> None:
+    """Note what a packet to be cut comes to on the wire: its headers once for each segment. Another weighs what it is long."""
+    skb.wire_len = 0
+    if not skb.gso_size:
+        return
+    length = len(skb)
+    try:
+        headers = gso_headers(skb, bytes(skb))[2]
+    except GsoError:
+        return
+    segments = skb.gso_segs
+    if skb.gso_type & GsoType.DODGY:
+        segments = -(-(length - headers) // skb.gso_size)
+    if segments > 1:
+        skb.wire_len = length + (segments - 1) * headers
+
+
+def qdisc_pkt_len(skb: SkBuff) -> int:
+    """What a qdisc counts a packet as: bytes on the wire."""
+    return skb.wire_len or len(skb)
 
 
 class Qdisc:
@@ -103,7 +127,7 @@ class Qdisc:
             if self.requeued:
                 skb = self.requeued.popleft()
                 self.qlen -= 1
-                self.backlog -= len(skb)
+                self.backlog -= qdisc_pkt_len(skb)
                 return [skb], False
             skbs: list[SkBuff] = []
             room = 1
@@ -126,13 +150,17 @@ class Qdisc:
         with self.lock:
             self.requeued.extendleft(reversed(skbs))
             self.qlen += len(skbs)
-            self.backlog += sum(map(len, skbs))
+            self.backlog += sum(map(qdisc_pkt_len, skbs))
             self.requeues += len(skbs)
 
     def count_sent(self, skb: SkBuff) -> None:
         """bstats_update."""
-        self.packets += (skb.gso_segs or 1) if skb.gso_size else 1
-        self.bytes += len(skb)
+        if skb._shared is None:
+            self.packets += 1
+            self.bytes += skb.tail_offset - skb.data_offset
+        else:
+            self.packets += (skb.gso_segs or 1) if skb.gso_size else 1
+            self.bytes += qdisc_pkt_len(skb)
 
     def drop(self, skb: SkBuff, reason: DropReason) -> None:
         """qdisc_drop: count a packet that is no longer in it, and free it once `lock` is released."""
@@ -153,7 +181,7 @@ class Qdisc:
     def run_begin(self) -> bool:
         """qdisc_run_begin: False if it is run already, here or elsewhere; that thread or Stack.run sees to new packets."""
         if self.running.acquire(False):
-            self.runner = threading.get_ident()
+            self.runner = get_ident()
             return True
         return False
 
@@ -177,7 +205,7 @@ class Qdisc:
 
         Raises OSError EDEADLK from within its own run: a tap, a driver's start_xmit.
         """
-        if self.runner == threading.get_ident():
+        if self.runner == get_ident():
             raise OSError(errno.EDEADLK, f"{self.queue.device.name}: its queue cannot be taken away from inside its own transmission")
         with self.lock:
             self.deactivated = True
@@ -245,7 +273,7 @@ class PfifoFast(Qdisc):
             return NET_XMIT_DROP
         band.append(skb)
         self.qlen += 1
-        self.backlog += len(skb)
+        self.backlog += qdisc_pkt_len(skb)
         return NET_XMIT_SUCCESS
 
     def pop(self) -> SkBuff | None:
@@ -253,7 +281,7 @@ class PfifoFast(Qdisc):
             if band:
                 skb = band.popleft()
                 self.qlen -= 1
-                self.backlog -= len(skb)
+                self.backlog -= qdisc_pkt_len(skb)
                 return skb
         return None
 
@@ -273,7 +301,7 @@ class PfifoFast(Qdisc):
                 while len(band) > length:
                     skb = band.pop()
                     self.qlen -= 1
-                    self.backlog -= len(skb)
+                    self.backlog -= qdisc_pkt_len(skb)
                     self.drop(skb, DropReason.QDISC_DROP)
         self.free_dropped()
 

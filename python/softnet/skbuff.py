@@ -96,6 +96,7 @@ class SkBuff:
     vlan_proto: int = 0x8100
     tstamp: int = 0  # ns
     priority: int = 0
+    wire_len: int = 0  # qdisc_skb_cb.pkt_len of a packet to be cut: see sch_generic
     mark: int = 0
     hash: int = 0
     mac_header: int = 0  # offsets from head
@@ -167,7 +168,7 @@ class SkBuff:
 
     def __bytes__(self) -> bytes:
         """The whole packet."""
-        linear = bytes(self.data)
+        linear = bytes(memoryview(self.head)[self.data_offset : self.tail_offset])
         return linear + b"".join(self._shared.frags) if self._shared is not None and self._shared.frags else linear
 
     @property
@@ -264,7 +265,7 @@ class SkBuff:
         """One with its fields, and what it shares with nobody."""
         other = SkBuff.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        for own in ("users", "destructor", "sk", "freed"):
+        for own in ("users", "destructor", "sk", "freed", "wire_len"):
             other.__dict__.pop(own, None)
         return other
 
