@@ -58,12 +58,12 @@ def eth_type_trans(skb: SkBuff, device: NetDevice) -> int:
     Sets `dev`, `mac_header` and `pkt_type`. A packet without a whole header is left as it is, and has protocol 0.
     """
     skb.dev = device
-    skb.mac_header = skb.data_offset
-    if skb.headlen < ETH_HLEN:
+    start = skb.mac_header = skb.data_offset
+    if skb.tail_offset - start < ETH_HLEN:
         return 0
-    header = bytes(skb.data[:ETH_HLEN])
-    skb.pull(ETH_HLEN)
-    destination = header[:ETH_ALEN]
+    head = skb.head
+    skb.data_offset = start + ETH_HLEN
+    destination = head[start : start + ETH_ALEN]
     if destination != device.dev_addr:
         if destination == device.broadcast:
             skb.pkt_type = PACKET_BROADCAST
@@ -71,7 +71,8 @@ def eth_type_trans(skb: SkBuff, device: NetDevice) -> int:
             skb.pkt_type = PACKET_MULTICAST
         else:
             skb.pkt_type = PACKET_OTHERHOST
-    return eth_protocol(header[12] << 8 | header[13], skb)
+    protocol: int = head[start + 12] << 8 | head[start + 13]
+    return protocol if protocol >= ETH_P_802_3_MIN else eth_protocol(protocol, skb)
 
 
 def eth_protocol(type_or_length: int, skb: SkBuff) -> int:

@@ -23,7 +23,6 @@ from softnet.netdev_ops import NetDeviceOps, NetdevTx
 from softnet.netdev_queue import NetdevQueue
 from softnet.netdev_refs import DeviceRefs
 from softnet.netdev_rx_mode import AddrAssign
-from softnet.netdev_tx import netdev_core_pick_tx
 from softnet.receive import Handler, RxHandler
 from softnet.rtnl import NetdevEvent
 from softnet.sch_generic import DEFAULT_TX_QUEUE_LEN, Qdisc, default_qdisc
@@ -316,10 +315,6 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
             skb.consume()
             return NetdevTx.OK
         return NetdevTx.BUSY
-
-    def pick_tx(self, skb: SkBuff) -> NetdevQueue:
-        """Which of its queues the packet takes: see netdev_tx."""
-        return netdev_core_pick_tx(self, skb)
 
     def transmitter(self, *, burst_size: int = 128, replays: bool = False) -> Transmitter:
         """A new sender on this device's queue, good until it is stopped. Raises OSError ENETDOWN."""

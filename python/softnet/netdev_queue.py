@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from fastring.txq import TxQueue
@@ -32,10 +33,11 @@ class NetdevQueue:
 
     def lock(self) -> None:
         """__netif_tx_lock: one CPU transmits at a time. Raises RuntimeError where the kernel would wait for itself."""
-        if self._owner == threading.get_ident():
+        me = get_ident()
+        if self._owner == me:
             raise RuntimeError(f"{self!r}: its transmit lock is held by this very thread")
         self._lock.acquire()
-        self._owner = threading.get_ident()
+        self._owner = me
 
     def unlock(self) -> None:
         """__netif_tx_unlock."""
@@ -82,12 +84,12 @@ class NetdevQueue:
     @property
     def locked_here(self) -> bool:
         """Whether this thread transmits on it: xmit_lock_owner is this CPU."""
-        return self._owner == threading.get_ident()
+        return self._owner == get_ident()
 
     @property
     def runs_here(self) -> bool:
         """Whether this thread runs its qdisc: the caller is a tap, or the driver's start_xmit."""
-        return self.qdisc.runner == threading.get_ident()
+        return self.qdisc.runner == get_ident()
 
     def __repr__(self) -> str:
         return f"<NetdevQueue {self.device.name} tx-{self.index}: {self.txq!r}, {self.qdisc!r}>"
