@@ -69,6 +69,7 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
         self.up = False  # IFF_UP
         self.running = False  # netif_running: also while ndo_open is at work, and not while ndo_stop is
         self._xmit: XmitTarget | None = None
+        self._senders: list[Transmitter] = []  # that `xmit` made, and nobody uses now
         DeviceRefs.__init__(self, priv)
         DeviceConfig.__init__(self)
         DeviceNapis.__init__(self, stack)
@@ -229,6 +230,7 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
             try:
                 self._call_op("validate_addr")
                 self._xmit = self.netdev_ops.open(self)
+                self._senders = []
             except BaseException:
                 self._set_running(False)
                 raise
@@ -262,6 +264,7 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
     def _is_down(self) -> None:
         self.up = False
         self._xmit = None
+        self._senders = []
         self.close_gro()
         self.tell(NetdevEvent.DOWN)
 
@@ -316,6 +319,10 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
             return NetdevTx.OK
         return NetdevTx.BUSY
 
+    def _set_mtu(self, value: int) -> None:
+        super()._set_mtu(value)
+        self._senders = []  # they know the longest frame
+
     def transmitter(self, *, burst_size: int = 128, replays: bool = False) -> Transmitter:
         """A new sender on this device's queue, good until it is stopped. Raises OSError ENETDOWN."""
         return Transmitter(
@@ -336,9 +343,14 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
         While the queue is stopped the softirq runs. Raises OSError ENETDOWN, OSError EDEADLK from inside this very device's
         transmission (a wire's callback), or TimeoutError when nothing moves for 5 s.
         """
-        sender = self.transmitter(burst_size=1)
-        accepted = sender.send(burst)
-        self.tx_oversize += sender.oversize
+        senders = self._senders
+        sender = senders.pop() if senders else self.transmitter(burst_size=1)  # whoever calls from a sink gets another
+        oversize = sender.oversize
+        try:
+            accepted = sender.send(burst)
+        finally:
+            self.tx_oversize += sender.oversize - oversize
+        senders.append(sender)
         return accepted
 
     # --- statistics ---
