@@ -21,7 +21,7 @@ cdef class TxQueue:
     cdef uint32_t num_queued, last_obj_cnt
     cdef uint8_t _cache_line[64]
     cdef uint32_t adj_limit         # limit + num_completed
-    cdef readonly uint32_t limit    # bytes
+    cdef uint32_t dql_limit         # bytes
     cdef uint32_t num_completed, prev_ovlimit, prev_num_queued, prev_last_obj_cnt
     cdef uint32_t lowest_slack
     cdef int64_t slack_start_time

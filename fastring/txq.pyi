@@ -27,12 +27,11 @@ class TxQueue:
     @property
     def bql_excess(self) -> int: ...
     @property
-    def limit(self) -> int: ...
-    @property
     def inflight(self) -> int: ...
     @property
     def xmit_stopped(self) -> bool: ...
     down: bool
+    limit: int
     limit_min: int
     limit_max: int
     hold_time: int

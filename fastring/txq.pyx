@@ -130,7 +130,7 @@ cdef class TxQueue:
         """Complete `count` bytes and move the limit (dql_completed)."""
         cdef uint32_t num_queued = load_acquire32(&self.num_queued)
         cdef uint32_t in_flight = num_queued - self.num_completed
-        cdef uint32_t limit = self.limit, overlimit, completed
+        cdef uint32_t limit = self.dql_limit, overlimit, completed
         cdef bint previous_done
         if count > in_flight:
             self.bql_excess += count - in_flight
@@ -145,9 +145,9 @@ cdef class TxQueue:
             self.lowest_slack = UINT_MAX
         elif completed != num_queued and self.prev_num_queued != self.num_completed and not previous_done:
             limit = self._shrink(count, limit, now)
-        limit = max(self.min_limit, min(limit, self.max_limit))
-        if limit != self.limit:
-            self.limit = limit
+        limit = self.max_limit if limit >= self.max_limit else max(limit, self.min_limit)       # clamp
+        if limit != self.dql_limit:
+            self.dql_limit = limit
             overlimit = 0
         self.prev_ovlimit = overlimit
         self.prev_last_obj_cnt = self.last_obj_cnt
@@ -172,7 +172,7 @@ cdef class TxQueue:
         """Forget what is in flight and start over; with the device stopped and both threads at rest."""
         self.num_queued = self.last_obj_cnt = 0
         self.num_completed = self.prev_ovlimit = self.prev_num_queued = self.prev_last_obj_cnt = 0
-        self.limit = self.adj_limit = self.min_limit
+        self.dql_limit = self.adj_limit = self.min_limit
         self.lowest_slack = UINT_MAX
         self.slack_start_time = 0
         fetch_and32(&self.state, ~<uint32_t>STACK_XOFF)
@@ -256,26 +256,31 @@ cdef class TxQueue:
         return self.num_queued - self.num_completed
 
     @property
+    def limit(self):
+        """Bytes that may be in flight. Set, it counts from the next completion on, which may move it again."""
+        return self.dql_limit
+
+    @limit.setter
+    def limit(self, value):
+        self.dql_limit = _checked("limit", value)
+
+    @property
     def limit_min(self):
         """Least value of `limit`, in bytes. Takes effect at the next completion."""
         return self.min_limit
 
     @limit_min.setter
-    def limit_min(self, uint32_t value):
-        if value > self.max_limit:
-            raise ValueError(f"limit_min is 0 to limit_max ({self.max_limit}) bytes, not {value}")
-        self.min_limit = value
+    def limit_min(self, value):
+        self.min_limit = _checked("limit_min", value)
 
     @property
     def limit_max(self):
-        """Greatest value of `limit`, in bytes. Takes effect at the next completion."""
+        """Greatest value of `limit`, in bytes; what is not below it becomes that, whatever limit_min says. From the next completion."""
         return self.max_limit
 
     @limit_max.setter
-    def limit_max(self, uint32_t value):
-        if not self.min_limit <= value <= MAX_LIMIT:
-            raise ValueError(f"limit_max is limit_min ({self.min_limit}) to {MAX_LIMIT} bytes, not {value}")
-        self.max_limit = value
+    def limit_max(self, value):
+        self.max_limit = _checked("limit_max", value)
 
     @property
     def hold_time(self):
@@ -290,8 +295,14 @@ cdef class TxQueue:
 
     def __repr__(self):
         names = [name for bit, name in ((DRV_XOFF, "DRV_XOFF"), (STACK_XOFF, "STACK_XOFF"), (FROZEN, "FROZEN")) if self.state & bit]
-        bql = f", {self.inflight} of {self.limit} bytes in flight" if self.bql else ""
+        bql = f", {self.inflight} of {self.dql_limit} bytes in flight" if self.bql else ""
         return f"<TxQueue: {'|'.join(names) or 'awake'}{bql}, {self.stops} stops, {self.wakes} wakes>"
+
+
+cdef uint32_t _checked(str name, value) except? 0xFFFFFFFF:
+    if not 0 <= value <= MAX_LIMIT:
+        raise ValueError(f"{name} is 0 to {MAX_LIMIT} bytes, not {value}")
+    return value
 
 
 cdef class _AskFree:

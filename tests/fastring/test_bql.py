@@ -110,12 +110,34 @@ def test_the_limit_stays_within_its_bounds():
     assert txq.limit == 1000
 
 
-@pytest.mark.parametrize(("name", "value"), [("limit_max", 2**31), ("limit_max", 99), ("limit_min", 1001), ("hold_time", -1)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("limit_max", 2**31), ("limit_max", -1), ("limit_min", 2**31), ("limit", 0x70000001), ("hold_time", -1)]
+)
 def test_bounds_that_make_no_sense_are_refused(name, value):
     txq = TxQueue(limit_min=100, limit_max=1000)
     with pytest.raises(ValueError, match=name):
         setattr(txq, name, value)
-    assert (txq.limit_min, txq.limit_max, txq.hold_time) == (100, 1000, SECOND)
+    assert (txq.limit, txq.limit_min, txq.limit_max, txq.hold_time) == (100, 100, 1000, SECOND)
+
+
+def test_bounds_that_exclude_each_other_hold_as_the_kernels_clamp_has_it():
+    txq = TxQueue(limit_min=2000, limit_max=1000)
+    for limit, then in ((5000, 1000), (1000, 1000), (999, 2000)):
+        txq.limit = limit
+        txq.tx_sent(10)
+        txq.tx_completed(1, 10)
+        assert txq.limit == then
+
+
+def test_a_limit_that_is_set_counts_from_the_next_completion_on():
+    txq = TxQueue()
+    txq.limit = 3000
+    assert txq.xmit_stopped is False
+    txq.tx_sent(100)
+    assert txq.xmit_stopped  # still by the old one
+    txq.tx_completed(1, 100)
+    txq.tx_sent(3000)
+    assert (txq.xmit_stopped, txq.limit) == (False, 3000)
 
 
 def test_reset_forgets_what_is_in_flight_and_lifts_the_stop(txq):

@@ -301,7 +301,8 @@ def test_only_what_the_kernel_lets_be_written_can_be(device):
     writable = {path for path in before if refusal_of(device, path, "no number") != errno.EACCES}
     assert writable == {
         "carrier", "flags", "gro_flush_timeout", "ifalias", "mtu", "napi_defer_hard_irqs", "netdev_group", "threaded", "tx_queue_len",
-        "queues/tx-0/byte_queue_limits/hold_time", "queues/tx-0/byte_queue_limits/limit_max", "queues/tx-0/byte_queue_limits/limit_min",
+        "queues/tx-0/byte_queue_limits/hold_time", "queues/tx-0/byte_queue_limits/limit",
+        "queues/tx-0/byte_queue_limits/limit_max", "queues/tx-0/byte_queue_limits/limit_min",
     }  # fmt: skip
 
 
@@ -365,6 +366,13 @@ def test_byte_queue_limits_are_shown_and_bounded(stack):
     assert (device.txq.limit_min, device.txq.limit_max, device.txq.hold_time) == (5000, 0x70000000, 500_000_000)
     assert refusal_of(device, folder + "limit_max", str(0x70000001)) == errno.EINVAL
     assert refusal_of(device, folder + "limit_max", "abc") == errno.EINVAL
+    assert refusal_of(device, folder + "limit_max", "0x10") == errno.EINVAL  # always decimal
+    assert refusal_of(device, folder + "hold_time", str(2**32)) == errno.ERANGE
+    device.sysfs[folder + "limit_max"] = "100\n"  # below limit_min: the kernel takes it
+    device.sysfs[folder + "limit"] = "017"
+    assert (device.sysfs[folder + "limit_max"], device.sysfs[folder + "limit"]) == ("100", "17")
+    assert refusal_of(device, folder + "limit", str(0x70000001)) == errno.EINVAL
+    assert refusal_of(device, folder + "inflight", "1") == errno.EACCES
     device.tx[0].txq.tx_sent(1500)
     assert device.sysfs[folder + "inflight"] == "1500"
 

@@ -142,6 +142,15 @@ def kstrtoul(text: str, most: int = ULONG_MAX) -> int:
     return value
 
 
+def kstrtouint10(text: str) -> int:
+    """A decimal number of 32 bits, one newline allowed after it. Raises OSError EINVAL, ERANGE."""
+    if re.fullmatch(r"\+?[0-9]+\n?", text, re.ASCII) is None:
+        raise OSError(errno.EINVAL, f"{text!r} is no unsigned decimal number")
+    if int(text) > 0xFFFFFFFF:
+        raise OSError(errno.ERANGE, f"{text!r} is more than {0xFFFFFFFF}")
+    return int(text)
+
+
 def _int32(value: int) -> int:
     """A C cast to int."""
     return (value + 2**31) % 2**32 - 2**31
@@ -266,29 +275,26 @@ def _queue_attributes(queue: NetdevQueue) -> dict[str, Attribute]:
 
 
 def _bql_attributes(queue: NetdevQueue) -> dict[str, Attribute]:
-    """CONFIG_BQL. `limit` may be written in the kernel too, but the next completion decides anew: here it cannot."""
+    """CONFIG_BQL. What is written to `limit` counts from the next completion on, and may then move."""
     txq = queue.txq
 
     def store_limit(name: str) -> Store:
         def store(device: NetDevice, text: str) -> None:
             """bql_set."""
-            value = DQL_MAX_LIMIT if text.removesuffix("\n") == "max" else kstrtoul(text, 0xFFFFFFFF)
+            value = DQL_MAX_LIMIT if text.removesuffix("\n") == "max" else kstrtouint10(text)
             if value > DQL_MAX_LIMIT:
                 raise OSError(errno.EINVAL, f"{device.name}: {name} is at most {DQL_MAX_LIMIT}, not {value}")
-            try:
-                setattr(txq, name, value)
-            except ValueError as error:
-                raise OSError(errno.EINVAL, f"{device.name}: {error}") from None
+            setattr(txq, name, value)
 
         return store
 
     def store_hold_time(device: NetDevice, text: str) -> None:
-        txq.hold_time = kstrtoul(text, 0xFFFFFFFF) * 1_000_000
+        txq.hold_time = kstrtouint10(text) * 1_000_000
 
     return {
         "hold_time": Attribute(lambda device: txq.hold_time // 1_000_000, store_hold_time),
         "inflight": Attribute(lambda device: txq.inflight),
-        "limit": Attribute(lambda device: txq.limit),
+        "limit": Attribute(lambda device: txq.limit, store_limit("limit")),
         "limit_max": Attribute(lambda device: txq.limit_max, store_limit("limit_max")),
         "limit_min": Attribute(lambda device: txq.limit_min, store_limit("limit_min")),
     }
