@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -34,6 +35,7 @@ def called_by_stack() -> bool:
     return frame.f_code.co_filename.startswith(OURS)
 
 
+@functools.lru_cache(maxsize=1024)  # every use of a queue asks
 def _short(path: str) -> str:
     try:
         return str(Path(path).relative_to(Path.cwd()))
