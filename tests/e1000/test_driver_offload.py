@@ -17,6 +17,7 @@ from e1000.device import E1000Device
 from e1000.driver import probe
 from softnet import DropReason, Feature, SkBuff, Stack, dev_queue_xmit
 from softnet.skbuff import CHECKSUM_PARTIAL, GsoType
+from softnet.validate_xmit import skb_checksum_help
 
 TAGS_BESIDE = st.one_of(st.none(), st.integers(0, 0xFFFF))
 CUTS = st.lists(st.integers(0, 1 << 16), max_size=17)
@@ -142,6 +143,20 @@ def test_what_a_context_cannot_say_is_done_in_software(both):
     frames = on_the_wire(both, wanting(layout, mss=800))
     assert b"".join(frame[layout.header :] for frame in frames) == body(2500, 3)
     assert all(resummed(frame) == frame for frame in frames)
+
+
+@pytest.mark.parametrize("start", [240, 300])
+def test_a_checksum_beyond_a_context_that_reaches_the_driver_is_summed_there(two_cards, start):
+    two = two_cards()
+    made = in_pieces(bytes(range(1, 201)) * 5, [300])
+    made.ip_summed, made.csum_start, made.csum_offset = CHECKSUM_PARTIAL, made.data_offset + start, 16
+    expected = made.copy()
+    skb_checksum_help(expected)
+    assert start_xmit(made, two.near) == 0
+    two.stack.run()
+    two.offered += 1
+    assert two.sink.packets == [bytes(expected)]
+    expected.consume()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """The driver's start_xmit: stop and wake, byte limit, doorbell, and the end of every packet, whatever happens to card and driver."""
 
+import threading
+import time
+
 import pytest
 from cards import BareCard, RecordingWire, TwoCards, packet, start_xmit
 from offloads import in_pieces, wanting
@@ -177,20 +180,27 @@ def test_packets_in_flight_are_dropped_with_their_memory_when_the_device_goes(tw
     assert two.near.stats64.tx_errors == 10
 
 
-def test_a_packet_for_which_there_is_no_memory_is_dropped_and_nothing_is_lost(two_cards):
+@pytest.mark.parametrize("spare", [4096, 24576])  # not even for its first long piece, or only for that
+def test_a_packet_for_which_there_is_no_memory_is_dropped_and_nothing_is_lost(two_cards, spare):
     two = two_cards()
-    layout = Layout(([], IP(src="10.0.0.1", dst="10.0.0.2"), TCP()), body(20000, 1))
     arena = two.memory.arena
-    taken = [arena.alloc(size) for size, _ in iter(lambda: (largest_hole(arena), None), (0, None)) if size]
-    skb = wanting(layout, mss=1000, dev=two.near)
+    kept = arena.alloc(spare)
+    taken = []
+    while size := largest_hole(arena):
+        taken.append(arena.alloc(size))
+    arena.free(kept)
+    allocated = arena.allocated
+    layout = Layout(([], IP(src="10.0.0.1", dst="10.0.0.2"), TCP()), body(40000, 1))
+    skb = wanting(layout, mss=1000, cuts=[20054], dev=two.near)
     give(two, [skb])
     assert (skb.freed, two.near.stats64.tx_dropped, two.near.netdev_ops.tx.in_flight) == (DropReason.NOMEM, 1, 0)
+    assert arena.allocated == allocated
     for offset in taken:
         arena.free(offset)
     give(two, [wanting(layout, mss=1000, dev=two.near)])
     two.stack.run()
-    two.offered += 19
-    assert b"".join(frame[54:] for frame in two.sink.packets) == body(20000, 1)
+    two.offered += 39
+    assert b"".join(frame[54:] for frame in two.sink.packets) == body(40000, 1)
 
 
 def largest_hole(arena, most=1 << 28):
@@ -269,3 +279,26 @@ def test_packets_go_out_with_the_cards_on_a_thread_of_their_own(undo):
             two.stack.run()
     assert len(two.sink.packets) == 1000
     assert two.near.netdev_ops.tx.busy == 0
+
+
+def test_a_sender_on_a_thread_of_its_own_and_completions_on_another_lose_nothing(undo):
+    two = TwoCards(undo, clock=MonotonicClock(), tx_descriptors=80).open()
+    sent = skbs(two, 2000, length=100)
+    results = []
+
+    def send():
+        for skb in sent:
+            while two.near.tx[0].qdisc.qlen > 500:
+                time.sleep(0)
+            results.append(dev_queue_xmit(skb))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    while sender.is_alive() or two.near.tx[0].qdisc.qlen:
+        two.stack.run()
+    two.stack.run()
+    two.offered += 2000
+    assert results == [0] * 2000
+    assert two.sink.packets == [packet(100, to=FAR, seed=i) for i in range(2000)]
+    assert {skb.freed for skb in sent} == {True}
+    assert (two.near.netdev_ops.tx.busy, two.near.txq.inflight) == (0, 0)
