@@ -73,7 +73,7 @@ def test_what_was_counted_on_the_way_in_is_counted_on_the_way_out(waiting):
     send(waiting, to_be_cut(450))
     send(waiting, SkBuff.from_bytes(bytes(60)))
     assert waiting.backlog == 450 + 5 * 54 + 60
-    waiting.queue.device.txq.start()
+    waiting.queue.device.txq.wake()
     waiting.queue.device.stack.run()
     assert (waiting.backlog, waiting.qlen, waiting.packets, waiting.bytes) == (0, 0, 6, 450 + 5 * 54 + 60)
 
