@@ -83,10 +83,13 @@ def real(undo):
 def hold(card, register, value):
     """An interrupt that has to wait."""
     card.write(register, value)
-    for _ in range(2):
-        card.read(regs.ICR)
-        card.receive(packet(60))
-    assert not card.bus.irq.asserted
+    for _ in range(50):  # on a busy machine the wait may be over before anybody looks
+        for _ in range(2):
+            card.read(regs.ICR)
+            card.receive(packet(60))
+        if not card.bus.irq.asserted:
+            return
+    pytest.fail("no interrupt waits")
 
 
 @pytest.mark.parametrize(("register", "value"), [(regs.ITR, 20_000), (regs.RDTR, 5_000)])
@@ -99,8 +102,10 @@ def test_a_device_thread_ends_a_wait_by_itself(real, register, value):
 @pytest.mark.parametrize(("register", "value"), [(regs.ITR, 40_000), (regs.RDTR, 10_000)])
 def test_a_wait_outlives_the_start_and_the_end_of_a_device_thread(real, register, value):
     hold(real, register, value)
+    started = real.clock.monotonic_ns()
     with DeviceThread([real.device]):
-        assert not real.bus.irq.asserted
+        early = real.bus.irq.asserted and real.clock.monotonic_ns() - started < value * ITR_NS // 2  # a slow start is no early end
+    assert not early
     wait_for(lambda: real.bus.irq.asserted, real.clock.fire_due)
     real.read(regs.ICR)
     hold(real, register, value)
