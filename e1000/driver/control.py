@@ -12,6 +12,7 @@ from e1000.bus.base import Bus
 from e1000.driver.ethtool import Ethtool
 from e1000.driver.flow import FlowControl, by_name
 from e1000.driver.hw import CAUSES, Hw, Link
+from e1000.driver.mii import mii_ioctl
 from e1000.driver.napi import IMS_ENABLE_MASK, E1000Napi
 from e1000.driver.offload import Offloads
 from e1000.driver.param import DEFAULT_RX_USECS, buffer_size, check_ring, interrupt_rate
@@ -126,7 +127,7 @@ class E1000Adapter(Offloads):
         """e1000_up: rings, filters, and only then the units (§14.4, §14.5). Unwinds itself on any error."""
         with ExitStack() as undo:
             undo.callback(self._close_rings)
-            self._reset_hw()
+            self.reset_hw()
             undo.callback(self.hw.if_present, self.hw.reset)
             self.rx_filter.forget()
             self._setup_transmit(device)
@@ -249,6 +250,10 @@ class E1000Adapter(Offloads):
         """ndo_change_mtu: down and up with buffers of the new size, and with the old ones if there is no memory. Raises OSError."""
         self.reconfigure(device, mtu=mtu)
 
+    def eth_ioctl(self, device: NetDevice, command: int, argument: object) -> None:
+        """ndo_eth_ioctl (e1000_ioctl): see mii.mii_ioctl."""
+        mii_ioctl(self, device, command, argument)
+
     # --- changes that need new rings ---
 
     def reconfigure(self, device: NetDevice, **change: int) -> None:
@@ -273,7 +278,7 @@ class E1000Adapter(Offloads):
 
     # --- steps ---
 
-    def _reset_hw(self) -> None:
+    def reset_hw(self) -> None:
         """e1000_reset: the packet buffer split, reset, flow control and the link set up."""
         frame = self.mtu + ETH_HLEN + ETH_FCS_LEN
         fifo = PBA_JUMBO if frame > 8192 else PBA_STANDARD

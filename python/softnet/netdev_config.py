@@ -1,4 +1,4 @@
-"""What is configured of a device while it exists: name, MTU, queue length, features, VLANs. All under rtnl, which these operations take."""
+"""What is configured of a device while it exists: name, MTU, queue length, features, VLANs; ioctls. All under rtnl, which these take."""
 
 from __future__ import annotations
 
@@ -199,6 +199,21 @@ class DeviceConfig(ReceiveMode):
         if (before ^ features) & Feature.HW_VLAN_CTAG_FILTER:
             self._refilter_vlans(on=bool(features & Feature.HW_VLAN_CTAG_FILTER))
         return True
+
+    # --- ioctl ---
+
+    def eth_ioctl(self, command: int, argument: object) -> object:
+        """dev_eth_ioctl: SIOCGMIIREG and so on, up or down, with what the command takes: see softnet.mii. Returns what the driver does.
+
+        Raises OSError ENODEV if it is not registered, EOPNOTSUPP if its driver has no ioctls, or that of the driver.
+        """
+        with self.stack.rtnl:
+            if not self.registered:
+                raise OSError(errno.ENODEV, f"{self.name} is not registered")
+            ioctl = self._op("eth_ioctl")
+            if ioctl is None:
+                raise OSError(errno.EOPNOTSUPP, f"{self.name}: its driver has no eth_ioctl")
+            return ioctl(self, command, argument)
 
     # --- VLANs ---
 

@@ -371,3 +371,33 @@ def test_the_filter_hears_of_vlans_when_it_is_switched(stack, driver):
     device.set_features(on=F.HW_VLAN_CTAG_FILTER)
     calls = [call for call in driver.calls if call != "set_features"]
     assert calls == [("add_vid", 7), ("kill_vid", 7), ("add_vid", 7), ("add_vid", 9)]
+
+
+# --- ioctl ---
+
+
+class Asked(QuietDriver):
+    """Notes ioctls and whether rtnl was held."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def eth_ioctl(self, device, command, argument):
+        self.asked.append((command, argument, device.stack.rtnl.held))
+        return "answer"
+
+
+def test_an_ioctl_is_the_drivers_under_rtnl_up_or_down(stack):
+    driver = Asked()
+    device = new_device(stack, driver)
+    assert refusal(device.eth_ioctl, 0x8947, None) == errno.ENODEV
+    device.register()
+    assert device.eth_ioctl(0x8947, "argument") == "answer"
+    device.open()
+    assert device.eth_ioctl(0x8948, None) == "answer"
+    assert driver.asked == [(0x8947, "argument", True), (0x8948, None, True)]
+
+
+def test_a_driver_without_ioctls_has_none(device):
+    assert refusal(device.eth_ioctl, 0x8947, None) == errno.EOPNOTSUPP
