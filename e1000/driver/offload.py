@@ -36,11 +36,12 @@ TCP_HEADER_MAX = 60
 VFTA_WORDS = 128
 
 
-def set_up_features(device: NetDevice) -> None:
+def set_up_features(device: NetDevice, dma_bits: int) -> None:
     """e1000_probe's part: what there is, what may be switched, and what is on. Checksums of what is received are not, as in the kernel."""
+    reach = Feature.HIGHDMA if dma_bits == 64 else Feature.NONE
     device.hw_features = HW_FEATURES
-    device.features |= FEATURES
-    device.vlan_features = VLAN_FEATURES
+    device.features |= FEATURES | reach
+    device.vlan_features = VLAN_FEATURES | reach
 
 
 class Offloads:

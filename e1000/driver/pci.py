@@ -116,7 +116,7 @@ def probe(
         device.napi_add(adapter.napi)
         undo.callback(device.napi_del, adapter.napi)
         device.ethtool_ops = adapter.ethtool
-        set_up_features(device)
+        set_up_features(device, adapter.dma_bits)
         adapter.features = device.features
         device.unicast_flt = True
         device.carrier_off()

@@ -71,7 +71,7 @@ def test_it_has_the_features_of_the_kernels_driver_and_tso6(undo):
     device = Host(undo, gro=True).device
     assert device.features.names == [
         "tx-checksum-ip-generic", "tx-scatter-gather", "tx-tcp-segmentation", "tx-tcp6-segmentation", "generic-segmentation-offload",
-        "generic-receive-offload", "rx-vlan-offload", "tx-vlan-offload", "rx-vlan-filter",
+        "generic-receive-offload", "rx-vlan-offload", "tx-vlan-offload", "rx-vlan-filter", "highdma",
     ]  # fmt: skip
     assert {"rx-checksumming", "rx-all", "rx-fcs", "loopback"} == {*device.hw_features.names} - {*device.features.names}
     assert {"tx-vlan-offload", "rx-vlan-filter"} < {*device.features.names} - {*device.hw_features.names}

@@ -13,7 +13,9 @@ from e1000.device import E1000Device, eeprom_image
 from e1000.driver import probe, resume, suspend
 from fastring.burst import Burst
 from fastring.wire import NullWire
+from softnet import Feature, ethtool
 from softnet.stack import Stack
+from softnet.tools import ethtool_text
 
 PMCSR, PME_EN, D3HOT = 0xE0, 1 << 8, 3
 FAR = bytes.fromhex("520000000002")
@@ -55,6 +57,16 @@ def test_the_widest_dma_mask_is_taken(undo, bits):
     bus = undo.enter_context(Narrow(E1000Device(wire=NullWire())))
     bus.bits = bits
     assert probe(bus, Stack(), **SMALL).netdev_ops.dma_bits == bits
+
+
+@pytest.mark.parametrize(("bits", "shown"), [(64, "on [fixed]"), (32, "off [fixed]")])
+def test_memory_above_4_gib_is_a_feature_where_the_card_reaches_it(undo, bits, shown):
+    bus = undo.enter_context(Narrow(E1000Device(wire=NullWire())))
+    bus.bits = bits
+    device = probe(bus, Stack(), **SMALL)
+    assert device.features & Feature.HIGHDMA == device.vlan_features & Feature.HIGHDMA == (Feature.HIGHDMA if bits == 64 else 0)
+    text = ethtool_text.features(device.name, ethtool.get_features(device))
+    assert f"highdma: {shown}" in text.splitlines()
 
 
 def test_memory_the_card_cannot_reach_ends_the_probe(undo):
