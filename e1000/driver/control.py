@@ -15,7 +15,7 @@ from e1000.driver.hw import CAUSES, Hw, Link
 from e1000.driver.mii import mii_ioctl
 from e1000.driver.napi import IMS_ENABLE_MASK, E1000Napi
 from e1000.driver.offload import Offloads
-from e1000.driver.param import DEFAULT_RX_USECS, buffer_size, check_ring, interrupt_rate
+from e1000.driver.param import DEFAULT_RX_USECS, buffer_size, check_doorbell, check_ring, interrupt_rate
 from e1000.driver.phy import Copper
 from e1000.driver.power import Power
 from e1000.driver.rx_mode import RxFilter
@@ -39,6 +39,7 @@ class E1000Adapter(Offloads):
     """net_device_ops for one 82540EM on `bus`. Made by `pci.probe`; `stack` polls it.
 
     `tx_descriptors`, `rx_descriptors`: 80 to 4096, multiples of 8. `rs_every`: packets from one status report to the next.
+    `doorbell_every`: packets from one write of TDT to the next within a burst; 0: one write a burst.
     `rx_usecs`: as `ethtool -C` has it; see param.interrupt_rate. `flow_control`: see flow.by_name.
     """
 
@@ -50,12 +51,14 @@ class E1000Adapter(Offloads):
         tx_descriptors: int = 256,
         rx_descriptors: int = 256,
         rs_every: int = 32,
+        doorbell_every: int = 0,
         weight: int = 64,
         rx_usecs: int = DEFAULT_RX_USECS,
         flow_control: str = "default",
     ) -> None:
         check_ring("tx_descriptors", tx_descriptors)
         check_ring("rx_descriptors", rx_descriptors)
+        check_doorbell(doorbell_every)
         if rs_every < 1:
             raise OSError(errno.EINVAL, f"rs_every is at least 1 packet, not {rs_every}")
         super().__init__()
@@ -64,6 +67,7 @@ class E1000Adapter(Offloads):
         self.tx_descriptors = tx_descriptors
         self.rx_descriptors = rx_descriptors
         self.rs_every = rs_every
+        self.doorbell_every = doorbell_every
         self.hw = Hw(bus)
         self.copper = Copper(self.hw)
         self.flow = FlowControl(self.hw)
@@ -293,7 +297,13 @@ class E1000Adapter(Offloads):
         packet_size = self.mtu + ETH_HLEN + VLAN_HLEN
         if self.tx is None:
             self.tx = TxRing(
-                self.bus, device.txq, self.stack.clock, count=self.tx_descriptors, packet_size=packet_size, rs_every=self.rs_every
+                self.bus,
+                device.txq,
+                self.stack.clock,
+                count=self.tx_descriptors,
+                packet_size=packet_size,
+                rs_every=self.rs_every,
+                doorbell_every=self.doorbell_every,
             )
         else:
             self.tx.allocate(self.tx_descriptors, packet_size)

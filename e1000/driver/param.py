@@ -8,6 +8,7 @@ from e1000 import regs
 from softnet.ethernet import ETH_FCS_LEN, ETH_HLEN, VLAN_HLEN
 
 MIN_DESCRIPTORS, MAX_DESCRIPTORS = 80, 4096  # E1000_MIN_TXD, E1000_MAX_82544_TXD
+MAX_DOORBELL = 0xFFFFFFFF
 MIN_MTU = 46  # ETH_ZLEN - ETH_HLEN
 MAX_MTU = 16110  # MAX_JUMBO_FRAME_SIZE - (ETH_HLEN + ETH_FCS_LEN)
 DEFAULT_RX_USECS = 3  # as InterruptThrottleRate
@@ -19,6 +20,12 @@ def check_ring(what: str, count: int) -> None:
     """Raises OSError EINVAL for a number of descriptors that no ring has."""
     if not MIN_DESCRIPTORS <= count <= MAX_DESCRIPTORS or count % 8:
         raise OSError(errno.EINVAL, f"{what} is a multiple of 8 from {MIN_DESCRIPTORS} to {MAX_DESCRIPTORS}, not {count}")
+
+
+def check_doorbell(every: int) -> None:
+    """Raises OSError EINVAL for a number of packets that no ring counts."""
+    if not 0 <= every <= MAX_DOORBELL:
+        raise OSError(errno.EINVAL, f"doorbell_every is 1 to {MAX_DOORBELL} packets, or 0 for once a burst; not {every}")
 
 
 def interrupt_rate(rx_usecs: int) -> tuple[int, int]:

@@ -77,6 +77,7 @@ def probe(
     tx_descriptors: int = 256,
     rx_descriptors: int = 256,
     rs_every: int = 32,
+    doorbell_every: int = 0,
     weight: int = 64,
     rx_usecs: int = DEFAULT_RX_USECS,
     flow_control: str = "default",
@@ -85,7 +86,8 @@ def probe(
 
     A damaged EEPROM costs no more than its address: a random one is taken, and `addr_assign_type` says so. Raises OSError: ENODEV for
     another card, or one that is gone, EIO if there is no working card or it does not reach its memory, EBUSY if a driver has it open,
-    EINVAL for a ring size, an MTU, a moderation or a flow control it does not have. After an error the card is as it was, but reset.
+    EINVAL for a ring size, a doorbell, an MTU, a moderation or a flow control it does not have. After an error the card is as it was,
+    but reset.
     """
     if bus.irq.requested:
         raise OSError(errno.EBUSY, f"{bus!r}: a driver has this card open")
@@ -95,6 +97,7 @@ def probe(
         tx_descriptors=tx_descriptors,
         rx_descriptors=rx_descriptors,
         rs_every=rs_every,
+        doorbell_every=doorbell_every,
         weight=weight,
         rx_usecs=rx_usecs,
         flow_control=flow_control,

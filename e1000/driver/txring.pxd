@@ -38,7 +38,9 @@ cdef class TxRing(XmitTarget):
     cdef uint32_t chunk_mask
     cdef uint32_t chunk_head        # written by xmit: atomic
     cdef uint32_t chunk_tail        # clean's own
-    cdef readonly uint32_t rs_every
+    cdef readonly uint32_t rs_every, doorbell_every
+    cdef uint32_t step              # packets that a burst begins with, until a report or the doorbell is due
+    cdef uint32_t epoch             # how often memory was taken
     cdef readonly bint running
     cdef public bint resetting      # closed, to be allocated again: not down
     cdef readonly bint transmitting  # inside xmit_burst
@@ -50,6 +52,7 @@ cdef class TxRing(XmitTarget):
 
     cdef uint32_t unused(self) noexcept nogil
     cdef int put_burst(self, Frame* frames, int n) noexcept nogil
+    cdef void tell(self, uint32_t use, uint32_t bytes) noexcept nogil
     cdef void publish(self, uint32_t use, uint32_t bytes) noexcept nogil
     cdef uint32_t clean(self) noexcept nogil
     cdef void complete_skbs(self, uint32_t count) noexcept with gil

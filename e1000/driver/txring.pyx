@@ -1,7 +1,8 @@
 """TxRing: burst transmit, and completion (the kernel's e1000_xmit_frame and e1000_clean_tx_irq, by bursts). SkBuffs: tx_skb.
 
 Status is asked for (RS) on the last packet of every burst and every `rs_every` packets; all that a report completes is one
-chunk, so that cleaning costs per chunk and not per packet. xmit and clean may run on two threads: each index has one writer.
+chunk, so that cleaning costs per chunk and not per packet. The card is told once a burst, or with `doorbell_every` within it, too. xmit and
+clean may run on two threads: each index has one writer.
 """
 
 from collections import deque
@@ -77,6 +78,14 @@ cdef inline uint32_t put(TxRing ring, uint32_t use, const Frame* frame, int piec
         use = use + 1 if use + 1 != ring.count else 0
 
 
+cdef inline int pieces_of(const Frame* frame, int most) noexcept nogil:
+    """Frames of one packet."""
+    cdef int pieces = 1
+    while frame[pieces - 1].flags & FRAME_MORE and pieces < most:
+        pieces += 1
+    return pieces
+
+
 cdef uint64_t bounce(TxRing ring, uint32_t use, const Frame* frame) noexcept nogil:
     """Copy a piece to its descriptor's own buffer; returns the bus address."""
     memcpy(ring.bounce + <uint64_t>use * ring.bounce_size, frame.data, frame.len)
@@ -96,11 +105,13 @@ cdef class TxRing(XmitTarget):
     """
 
     def __init__(self, Bus bus not None, TxQueue queue not None, Clock clock not None, *, uint32_t count, uint32_t packet_size,
-                 uint32_t rs_every=32):
+                 uint32_t rs_every=32, uint32_t doorbell_every=0):
         self.bus = bus
         self.queue = queue
         self.clock = clock
         self.rs_every = rs_every
+        self.doorbell_every = doorbell_every
+        self.step = min(rs_every, doorbell_every) if doorbell_every else rs_every
         self.allocate(count, packet_size)
 
     def allocate(self, uint32_t count, uint32_t packet_size):
@@ -117,6 +128,7 @@ cdef class TxRing(XmitTarget):
         self.skbs = deque()
         self.context[:] = [0, 0]
         self.unrung = False
+        self.epoch += 1
         self.bounce_size = (packet_size + 63) // 64 * 64
         self.desc_iova = self.bus.memory.alloc_coherent(count * sizeof(Desc))
         try:
@@ -157,8 +169,10 @@ cdef class TxRing(XmitTarget):
         return -EDEADLK if self.transmitting else 0
 
     cdef int put_burst(self, Frame* frames, int n) noexcept nogil:
-        """Write descriptors, and hand them over."""
-        cdef uint32_t use = self.next_to_use, room = self.unused(), last = use
+        """Write descriptors, and hand them over; the last of them, on which the chunk is reported, always at the end."""
+        cdef uint32_t use = self.next_to_use, room = self.unused(), last = use, untold = 0
+        cdef uint32_t step = self.step, due = step      # packets until a report or the doorbell is
+        cdef uint32_t epoch = self.epoch
         cdef Chunk chunk
         cdef uint64_t total_bytes = 0
         cdef int i = 0, pieces
@@ -167,41 +181,55 @@ cdef class TxRing(XmitTarget):
             self.busy += 1                      # flow control is broken: the packets stay the caller's
             return 0
         while i < n and room >= STOP:
-            pieces = put_plain(self, use, &frames[i], min(<uint32_t>(n - i), room - STOP + 1, self.rs_every - chunk.packets), &chunk)
+            pieces = put_plain(self, use, &frames[i], min(<uint32_t>(n - i), room - STOP + 1, due), &chunk)
             if pieces:
                 last = chunk.last
                 use = last + 1 if last + 1 != self.count else 0
                 room -= pieces
-                i += pieces
-                if chunk.packets == self.rs_every:
-                    total_bytes += report(self, last, &chunk)
-                continue
-            pieces = 1
-            while frames[i + pieces - 1].flags & FRAME_MORE and i + pieces < n:
-                pieces += 1
-            if sendable(self, &frames[i], pieces):
-                last = put(self, use, &frames[i], pieces, &chunk.bytes)
-                use = last + 1 if last + 1 != self.count else 0
-                room -= pieces
-                chunk.packets += 1
-                if chunk.packets == self.rs_every:
-                    total_bytes += report(self, last, &chunk)
+                due -= pieces
             else:
-                self.dropped += 1
+                pieces = pieces_of(&frames[i], n - i)
+                if sendable(self, &frames[i], pieces):
+                    last = put(self, use, &frames[i], pieces, &chunk.bytes)
+                    use = last + 1 if last + 1 != self.count else 0
+                    room -= pieces
+                    chunk.packets += 1
+                    due -= 1
+                else:
+                    self.dropped += 1
             i += pieces
+            if due:
+                continue
+            if chunk.packets == self.rs_every:
+                total_bytes += report(self, last, &chunk)
+            due = self.rs_every - chunk.packets
+            if self.doorbell_every:
+                untold += step
+                if untold >= self.doorbell_every and room >= STOP and i < n and sendable(self, &frames[i], pieces_of(&frames[i], n - i)):
+                    self.tell(use, total_bytes)
+                    if self.epoch != epoch or not self.running:
+                        self.aborted += chunk.packets       # a wire in Python had the card reset meanwhile
+                        return i
+                    total_bytes = untold = 0
+                step = due = min(due, self.doorbell_every - untold if untold < self.doorbell_every else 1)
         if chunk.packets:
             total_bytes += report(self, last, &chunk)
         if total_bytes:
             self.publish(use, total_bytes)
         return i
 
-    cdef void publish(self, uint32_t use, uint32_t bytes) noexcept nogil:
-        """Hand over what was put, in the kernel's order: byte limit, index, doorbell, and only then maybe stop."""
+    cdef inline void tell(self, uint32_t use, uint32_t bytes) noexcept nogil:
+        """All of `publish` but its end. `bytes`: of the chunks reported in it."""
         self.queue.trans_start = self.clock.jiffies()
-        self.queue.sent(bytes)
+        if bytes:
+            self.queue.sent(bytes)
         store_release32(&self.next_to_use, use)
         self.unrung = False
         self.bus.write32(TDT, use)                                  # releases the descriptors to the device
+
+    cdef void publish(self, uint32_t use, uint32_t bytes) noexcept nogil:
+        """Hand over what was put, in the kernel's order: byte limit, index, doorbell, and only then maybe stop."""
+        self.tell(use, bytes)
         self.queue.maybe_stop(free_slots, <void*>self, STOP, START)
 
     cdef uint32_t clean(self) noexcept nogil:

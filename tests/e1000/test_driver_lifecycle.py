@@ -34,6 +34,13 @@ def test_a_status_report_is_due_after_a_packet_at_least():
     assert error.value.errno == errno.EINVAL
 
 
+@pytest.mark.parametrize("every", [-1, 1 << 32])
+def test_a_doorbell_is_once_a_burst_or_every_so_many_packets(every):
+    with pytest.raises(OSError, match=f"doorbell_every is 1 to 4294967295 packets, or 0 for once a burst; not {every}") as error:
+        probe(LocalBus(E1000Device()), Stack(), doorbell_every=every)
+    assert error.value.errno == errno.EINVAL
+
+
 @pytest.mark.parametrize("mtu", [-1, 0, 45, 16111, 65535])
 def test_an_mtu_outside_46_to_16110_is_refused(mtu):
     with pytest.raises(OSError, match=f"MTU {mtu} is outside 46 to 16110") as error:
