@@ -7,6 +7,8 @@ Timers are one-shot, in a list sorted by deadline: there are a dozen at most, so
 A Clock and its timers belong to one thread.
 """
 
+from cython cimport no_gc_clear
+
 from libc.limits cimport LLONG_MAX, LLONG_MIN
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME, clock_gettime, clockid_t, timespec
 
@@ -217,6 +219,7 @@ cdef class VirtualClock(Clock):
         self._raise_error()
 
 
+@no_gc_clear                        # the clock is needed to the end: its list may hold the timer until then
 cdef class TimerHandle:
     """A Python callback waiting for its time; made by Clock.call_at and call_later."""
 
@@ -227,6 +230,10 @@ cdef class TimerHandle:
         self.callback = callback
         self.timer.handler = _call_back
         self.timer.context = <void*>self
+
+    def __dealloc__(self):
+        if self.timer.armed:        # clock and handles are garbage together, and others that are look through the list yet
+            self.clock.cancel(&self.timer)
 
     def cancel(self):
         """Do not call; harmless when it has been called or cancelled."""

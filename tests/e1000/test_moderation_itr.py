@@ -1,6 +1,7 @@
 """Interrupt moderation, to the nanosecond: ITR (§13.4.18), and what goes for every timer."""
 
 import gc
+import weakref
 
 import pytest
 from cards import RecordingWire, packet
@@ -221,3 +222,22 @@ def test_a_card_that_goes_away_takes_its_timer_along():
     gc.collect()
     assert clock.next_deadline is None
     clock.advance(10**9)
+
+
+def test_clock_timers_and_card_may_be_garbage_together():
+    class Callback:
+        def __call__(self):
+            """Nothing: it has the card in it."""
+
+    def world():
+        clock, callback = VirtualClock(), Callback()
+        for _ in range(10):
+            clock.call_later(1, callback)
+        callback.device = E1000Device(wire=RecordingWire(), clock=clock)  # its link's timer comes after theirs in the clock's list
+        assert clock.next_deadline == 1
+        return weakref.ref(callback)
+
+    callback = world()
+    assert callback() is not None
+    gc.collect()
+    assert callback() is None
