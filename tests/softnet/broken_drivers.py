@@ -6,7 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 
-from minimal_e1000 import RING, Driver, regs
+import minimal_e1000
+from minimal_e1000 import EVERY_CAUSE, RING, Driver, regs
 
 from softnet.dma import DMA_TO_DEVICE
 
@@ -130,6 +131,29 @@ class NeverWakes(NeverCompletes):
         before = self.stats.tx_packets, self.stats.tx_bytes
         super().clean_tx()
         self.device.txq.tx_completed(self.stats.tx_packets - before[0], self.stats.tx_bytes - before[1])
+
+
+class AsksForNoReport(Driver):
+    """Without RS the card says of no descriptor that it is done."""
+
+    def start_xmit(self, skb, device):
+        minimal_e1000.TXD_CMD_RS = 0
+        return super().start_xmit(skb, device)
+
+
+class NeverSchedules(Driver):
+    def interrupt(self):
+        self.check_link()
+        self.bus.write(regs.IMC, EVERY_CAUSE | self.bus.read(regs.ICR))
+
+
+class NeverUnmasks(Driver):
+    def poll(self, napi, budget):
+        self.clean_tx()
+        work = self.clean_rx(budget)
+        if work < budget:
+            napi.napi_complete_done(work)
+        return work
 
 
 class WakesAlways(Driver):

@@ -82,7 +82,7 @@ BREACHES = {
     "LosesUncounted": ("stop-in-flight", "20 packets sent went nowhere, and 0 are counted"),
     "KeepsInFlight": ("stop-in-flight", "20 of 21 packets were never freed"),
     "NeverStops": ("full-ring", "queue was not stopped|NETDEV_TX_BUSY"),
-    "NeverWakes": ("full-ring", "frames that waited: [0-9]+ of [0-9]+ arrived"),
+    "NeverWakes": ("full-ring", "[0-9]+ arrived; tx-0 is stopped by the driver, [0-9]+ packets wait, the ring is empty .*nobody woke"),
     "NeverCompletes": ("full-ring", "64 bytes are in flight to BQL after all was sent"),
     "IgnoresTheLink": ("link-flap", "the cable is out, and after 5 s there is a carrier"),
     "TimeoutDoesNothing": ("hang", "packets in the ring are not given up"),
@@ -106,6 +106,26 @@ def test_a_broken_driver_fails_where_it_is_broken(checked, name, scenario, why):
     assert (result["name"], result["status"]) == (scenario, "failed")
     assert re.search(why, result["why"]), result["why"]
     assert report["findings"]
+
+
+@pytest.mark.parametrize("scenario", ["open-stop", "traffic"])
+@pytest.mark.parametrize(
+    ("name", "state", "instead"),
+    [
+        (
+            "AsksForNoReport",
+            "arrived; tx-0 is stopped by BQL, [0-9]+ packets wait, the ring is empty .TDH and TDT are 1., and 64 bytes",
+            "set RS",
+        ),
+        ("NeverSchedules", r"arrived; the card's interrupts are masked .*, 0 polls", "call napi_schedule in the interrupt handler"),
+        ("NeverUnmasks", r"arrived; the card's interrupts are masked .*, 1 polls", r"unmask .* when napi_complete_done has returned True"),
+    ],
+)
+def test_what_stands_still_is_told_and_not_waited_for(checked, name, state, instead, scenario):
+    _, report = checked(broken(name), "--only", scenario)
+    assert re.search(state, report["scenarios"][0]["why"])
+    assert any(re.match(instead, each["instead"]) for each in report["findings"])
+    assert report["scenarios"][0]["seconds"] < 10
 
 
 def line_of(text):

@@ -20,6 +20,7 @@ from fastring.softirq import Softirq
 from fastring.wire import pair
 from softnet import checks
 from softnet.conformance.contract import UserDriver
+from softnet.conformance.standstill import standstill
 from softnet.dev_xmit import dev_queue_xmit
 from softnet.ethernet import ETH_HLEN, VLAN_HLEN
 from softnet.netdev import NetDevice
@@ -240,7 +241,11 @@ class Bench:
             taken = self.far.xmit_target.xmit(Burst.from_packets(frames[:64]))
             frames = frames[taken:]
             waited = 0 if taken else waited + 1
-            expect(waited < 1000, f"{len(frames)} frames wait to be received for a second", "refill the ring and write RDT in every poll")
+            if waited == 1000:
+                state, mend = standstill(self)
+                raise Failed(
+                    f"{len(frames)} frames wait to be received for a second{state}", mend or "refill the ring and write RDT in every poll"
+                )
             if frames:
                 self.run(MS)
 
@@ -263,10 +268,26 @@ class Bench:
         self.offer(back)
         self.run(50 * MS)
         kind = f"{size} bytes" if vlan is None else f"{size} bytes, {VLAN_HLEN} of them a VLAN tag,"
-        same_sent(f"frames of {kind} sent", out, self.take_arrived())
-        same_received(f"frames of {kind} received", back, self.take_received())
+        self.expect_arrived(f"frames of {kind} sent", out)
+        self.expect_received(f"frames of {kind} received", back)
 
     # --- what must hold ---
+
+    def expect_arrived(self, what: str, wanted: list[bytes]) -> None:
+        """What arrived at the other end is what was sent. Raises Failed."""
+        instead = "see that each descriptor is complete, and the doorbell (TDT) rung for the last: xmit_more is false then"
+        self._expect_all(what, wanted, self.take_arrived(), instead)
+
+    def expect_received(self, what: str, wanted: list[bytes]) -> None:
+        """What was passed up is what the other end sent. Raises Failed."""
+        instead = "see that each packet with DD is passed up once, with its length, and its descriptor given back by RDT"
+        self._expect_all(what, wanted, self.take_received(), instead)
+
+    def _expect_all(self, what: str, wanted: list[bytes], got: list[bytes], instead: str) -> None:
+        if len(got) < len(wanted):
+            state, mend = standstill(self)
+            raise Failed(f"{what}: {len(got)} of {len(wanted)} arrived{state}", mend or instead)
+        _same(what, wanted, got, instead)
 
     def conserved(self) -> None:
         """Every packet given to the driver is freed, and arrived or is counted as lost. Raises Failed."""
@@ -313,18 +334,7 @@ class Bench:
             undo.callback(self.far.unregister)
 
 
-def same_sent(what: str, wanted: list[bytes], got: list[bytes]) -> None:
-    """Raises Failed where what arrived at the other end is not what was sent."""
-    _same(what, wanted, got, "see that each descriptor is complete, and the doorbell (TDT) rung for the last: xmit_more is false then")
-
-
-def same_received(what: str, wanted: list[bytes], got: list[bytes]) -> None:
-    """Raises Failed where what was passed up is not what the other end sent."""
-    _same(what, wanted, got, "see that each packet with DD is passed up once, with its length, and its descriptor given back by RDT")
-
-
 def _same(what: str, wanted: list[bytes], got: list[bytes], instead: str) -> None:
-    expect(len(got) >= len(wanted), f"{what}: {len(got)} of {len(wanted)} arrived", instead)
     expect(len(got) == len(wanted), f"{what}: {len(wanted)}, and {len(got)} arrived", instead)
     for number, (one, other) in enumerate(zip(wanted, got, strict=True)):
         if one != other and one.ljust(ETH_HLEN + 46, b"\0") != other:
