@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
@@ -243,6 +244,27 @@ class Hangs(Driver):
         os.write(2, b"hangs\n")
         while True:
             pass
+
+
+class Forks(Driver):
+    """A process that outlives its own, and holds all that it had open; FORKED names a file for its number."""
+
+    def open(self, device):
+        if (pid := os.fork()) == 0:
+            time.sleep(1000)
+            os._exit(0)
+        Path(os.environ["FORKED"]).write_text(str(pid))
+        if "FORKED_EXIT" in os.environ:
+            os._exit(7)
+        super().open(device)
+
+
+class HangsLate(Driver):
+    def start_xmit(self, skb, device):
+        if self.stats.tx_packets > 100:
+            while True:
+                pass
+        return super().start_xmit(skb, device)
 
 
 class PollsForEver(Driver):

@@ -191,6 +191,45 @@ def test_a_driver_that_ends_or_hangs_takes_down_its_scenario_alone(checked, name
         assert "broken_drivers.py:" in report["findings"][0]["where"]
 
 
+def test_after_two_scenarios_without_an_end_the_others_are_not_run(checked):
+    status, report = checked(broken("Hangs"), "--only", "probe-remove,open-stop,full-ring,mtu,filters", "--timeout", "0.5")
+    assert status == 1
+    assert [each["status"] for each in report["scenarios"]] == ["ok", "failed", "failed", "not run", "not run"]
+    assert report["scenarios"][3]["why"] == "open-stop and full-ring did not come to an end"
+
+
+def test_many_packets_are_no_reason_to_wait_longer_for_one(checked):
+    began = time.monotonic()
+    _, report = checked(broken("HangsLate"), "--only", "traffic", "--timeout", "2", "--packets", "1000000")
+    assert report["scenarios"][0]["why"].startswith("the driver did not come to an end in 2 s (at ")
+    assert time.monotonic() - began < 20
+
+
+def ended(stat, seconds):
+    """Whether a process, of this /proc/PID/stat, is gone in so many seconds, or but waits for who reaps it."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if stat.read_text().rpartition(")")[2].split()[0] in "ZX":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("exits", [False, True], ids=["lives", "exits"])
+def test_what_a_driver_forks_ends_with_its_scenario(checked, tmp_path, monkeypatch, exits):
+    monkeypatch.setenv("FORKED", str(tmp_path / "pid"))
+    if exits:
+        monkeypatch.setenv("FORKED_EXIT", "1")
+    began = time.monotonic()
+    _, report = checked(broken("Forks"), "--only", "open-stop")
+    assert report["scenarios"][0]["status"] == ("failed" if exits else "ok")
+    assert time.monotonic() - began < 15
+    assert ended(Path(f"/proc/{(tmp_path / 'pid').read_text()}/stat"), 10)
+
+
 def test_ctrl_c_ends_a_run_and_prints_what_is_known():
     with subprocess.Popen(
         [sys.executable, "-m", "softnet.cli", "check", broken("Hangs"), "--only", "probe-remove,open-stop"],

@@ -242,7 +242,7 @@ class Bench:
             frames = frames[taken:]
             waited = 0 if taken else waited + 1
             if waited == 1000:
-                state, mend = standstill(self)
+                state, mend = standstill(self, sending=False)
                 raise Failed(
                     f"{len(frames)} frames wait to be received for a second{state}", mend or "refill the ring and write RDT in every poll"
                 )
@@ -276,16 +276,16 @@ class Bench:
     def expect_arrived(self, what: str, wanted: list[bytes]) -> None:
         """What arrived at the other end is what was sent. Raises Failed."""
         instead = "see that each descriptor is complete, and the doorbell (TDT) rung for the last: xmit_more is false then"
-        self._expect_all(what, wanted, self.take_arrived(), instead)
+        self._expect_all(what, wanted, self.take_arrived(), instead, sending=True)
 
     def expect_received(self, what: str, wanted: list[bytes]) -> None:
         """What was passed up is what the other end sent. Raises Failed."""
         instead = "see that each packet with DD is passed up once, with its length, and its descriptor given back by RDT"
-        self._expect_all(what, wanted, self.take_received(), instead)
+        self._expect_all(what, wanted, self.take_received(), instead, sending=False)
 
-    def _expect_all(self, what: str, wanted: list[bytes], got: list[bytes], instead: str) -> None:
+    def _expect_all(self, what: str, wanted: list[bytes], got: list[bytes], instead: str, *, sending: bool) -> None:
         if len(got) < len(wanted):
-            state, mend = standstill(self)
+            state, mend = standstill(self, sending=sending)
             raise Failed(f"{what}: {len(got)} of {len(wanted)} arrived{state}", mend or instead)
         _same(what, wanted, got, instead)
 

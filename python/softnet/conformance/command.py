@@ -9,7 +9,7 @@ import sys
 from contextlib import nullcontext
 
 from softnet.conformance.report import as_dict, as_text, is_clean, write_junit
-from softnet.conformance.runner import Result, check_loads, run
+from softnet.conformance.runner import Result, check_loads, given_up, run
 from softnet.conformance.scenarios import Options, chosen, listing
 
 OK, FOUND, INTERRUPTED = 0, 1, 128 + signal.SIGINT
@@ -38,7 +38,8 @@ def _run_all(arguments: argparse.Namespace, names: list[str]) -> tuple[list[Resu
     try:
         for name in names:
             _show(f"{len(results)} of {len(names)} done, now {name}")
-            results.append(run(arguments.driver, name, options, arguments.timeout))
+            why = given_up(results)
+            results.append(Result(name, "not run", why) if why else run(arguments.driver, name, options, arguments.timeout))
     except KeyboardInterrupt:
         return results + [Result(name, "not run", "interrupted") for name in names[len(results) :]], True
     finally:

@@ -14,10 +14,11 @@ import sysconfig
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from multiprocessing.connection import Connection
+from dataclasses import asdict, dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +29,7 @@ from softnet.conformance.contract import CannotRun, describe, load_driver
 from softnet.conformance.scenarios import Options, run_scenario
 
 PACKETS_PER_SECOND = 500  # each way, in Python and with every rule checked: what a time limit allows for
+MOST_TIMEOUTS = 2  # scenarios: then the others are not run
 GRACE = 2.0  # seconds after its time limit until a process that does not end is killed
 OURS = (*(f"{Path(module.__path__[0])}{os.sep}" for module in (softnet, fastring)), f"{sysconfig.get_path('stdlib')}{os.sep}")
 
@@ -57,9 +59,13 @@ class Result:
     counts: dict[str, int] = field(default_factory=dict)  # by rule: how often it was broken
 
 
+class TimedOut(Result):
+    """Of a scenario that did not come to an end."""
+
+
 def check_loads(spec: str, timeout: float) -> None:
     """See whether there is such a driver, in a process of its own. Raises CannotRun."""
-    answer = _in_process(lambda: _try_load(spec), timeout)
+    answer = _in_process(lambda alive: _try_load(spec), timeout, timeout)
     if "died" in answer:
         raise CannotRun(f"importing {spec.rpartition(':')[0]!r} {answer['died']}")
     if answer["error"]:
@@ -75,18 +81,25 @@ def _try_load(spec: str) -> dict[str, Any]:
 
 
 def run(spec: str, name: str, options: Options, timeout: float) -> Result:
-    """Run one scenario of a driver, which has `timeout` seconds, and what its packets take."""
-    limit = timeout + (options.packets / PACKETS_PER_SECOND if name == "traffic" else 0)
+    """Run one scenario of a driver, which has `timeout` seconds, in `traffic` for every few packets."""
+    most = timeout + (options.packets / PACKETS_PER_SECOND if name == "traffic" else 0)
     began = time.monotonic()
-    answer = _in_process(lambda: asdict(_run_here(spec, name, options)), limit)
+    answer = _in_process(lambda alive: asdict(_run_here(spec, name, replace(options, alive=alive))), timeout, most)
     if "died" in answer:
         why = f"the driver {answer['died']}"
-        result = Result(name, "failed", why, found=[Found("", "", name, "", answer["where"], why, answer["instead"])])
+        found = Found("", "", name, "", answer["where"], why, answer["instead"])
+        result = (TimedOut if answer["timed_out"] else Result)(name, "failed", why, found=[found])
     else:
         answer["found"] = [Found(**found) for found in answer["found"]]
         result = Result(**answer)
     result.seconds = time.monotonic() - began
     return result
+
+
+def given_up(results: Sequence[Result]) -> str:
+    """Why no further scenario is worth its time, or ""."""
+    endless = [result.name for result in results if isinstance(result, TimedOut)]
+    return f"{' and '.join(endless)} did not come to an end" if len(endless) >= MOST_TIMEOUTS else ""
 
 
 # --- in the process of a scenario ---
@@ -144,39 +157,62 @@ def _short(path: str) -> str:
 # --- processes ---
 
 
-def _in_process(work: Callable[[], dict[str, Any]], timeout: float) -> dict[str, Any]:
-    """What `work` returns, called in a child; or {"died": how, "where": file:line} if it did not live to tell."""
+Alive = Callable[[], object]  # called by work that is at something new: its time limit starts anew
+
+
+def _in_process(work: Callable[[Alive], dict[str, Any]], limit: float, most: float) -> dict[str, Any]:
+    """What `work` returns, called in a child; or {"died": how, "where": file:line} if it did not live to tell.
+
+    It has `limit` seconds, from its start and from each sign of life, and `most` in all. Nothing that it forks outlives it.
+    """
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryFile("w+") as traces:
         ours, theirs = context.Pipe(duplex=False)
-        child = context.Process(target=_child, args=(work, theirs, traces, timeout), daemon=True)
+        child = context.Process(target=_child, args=(work, theirs, traces, limit), daemon=True)
         child.start()
         theirs.close()
+        assert child.pid is not None
+        ended = os.pidfd_open(child.pid)  # what it forked holds the pipes open, and would be waited for
+        timed_out = False
         try:
-            answer: dict[str, Any] = json.loads(ours.recv()) if ours.poll(timeout + GRACE) else {}
+            timed_out = not wait([ours, ended], most + GRACE)
+            answer: dict[str, Any] = json.loads(ours.recv()) if ours.poll() else {}
         except EOFError:
             answer = {}
         finally:
+            wait([ended], GRACE if sys.exc_info()[0] is None and not timed_out else 0)
+            _kill(child)
+            os.close(ended)
             ours.close()
-            child.join(GRACE if sys.exc_info()[0] is None else 0)
-            if child.is_alive():
-                child.kill()
-                child.join()
         if answer:
             return answer
         traces.seek(0)
-        return _death(child.exitcode, traces.read(), timeout)
+        return _death(child.exitcode, traces.read(), most if timed_out else limit, timed_out)
 
 
-def _child(work: Callable[[], dict[str, Any]], answer: Connection, traces: IO[str], timeout: float) -> None:
+def _kill(child: BaseProcess) -> None:
+    """End a child, and all that it started; until it is reaped, no other process group can have its number."""
+    assert child.pid is not None
+    with suppress(ProcessLookupError):  # it did not come to its setsid
+        os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
+    child.join()
+
+
+def _child(work: Callable[[Alive], dict[str, Any]], answer: Connection, traces: IO[str], limit: float) -> None:
+    os.setsid()  # a group of its own, to be ended with all that it starts
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's, who ends this process
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.dup2(2, 1)  # what a driver prints is not the report
     sys.stdout = sys.stderr
     logging.getLogger().addHandler(logging.NullHandler())
     faulthandler.enable(traces)
-    faulthandler.dump_traceback_later(timeout, file=traces, exit=True)
-    said = json.dumps(work())
+
+    def alive() -> None:
+        faulthandler.dump_traceback_later(limit, file=traces, exit=True)
+
+    alive()
+    said = json.dumps(work(alive))
     faulthandler.cancel_dump_traceback_later()
     answer.send(said)
     answer.close()
@@ -184,16 +220,17 @@ def _child(work: Callable[[], dict[str, Any]], answer: Connection, traces: IO[st
     os._exit(0)  # no thread or atexit of a driver's may hold it up
 
 
-def _death(code: int | None, trace: str, timeout: float) -> dict[str, Any]:
+def _death(code: int | None, trace: str, limit: float, timed_out: bool) -> dict[str, Any]:
     frames = re.findall(r'File "([^"]+)", line (\d+)', trace.partition(__file__)[0])  # the innermost first, up to this module's
     drivers = [f"{_short(path)}:{line}" for path, line in frames if not path.startswith(OURS)]
     where = drivers[0] if drivers else ""
     at = f" (at {where})" if where else ""
-    if trace.startswith("Timeout"):
-        how = f"did not come to an end in {timeout:g} s{at}"
+    timed_out = timed_out or trace.startswith("Timeout")
+    if timed_out:
+        how = f"did not come to an end in {limit:g} s{at}"
         instead = "look for a loop that waits for the card, or a poll that never completes"
     elif code is not None and code < 0:
         how, instead = f"crashed with signal {-code}{at}", "write nowhere but to memory that is yours"
     else:
         how, instead = f"ended the process with status {code}{at}", "raise OSError instead: a driver does not end its kernel"
-    return {"died": how, "where": where, "instead": instead}
+    return {"died": how, "where": where, "instead": instead, "timed_out": timed_out}

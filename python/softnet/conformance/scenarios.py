@@ -24,10 +24,14 @@ FIRST_SITES = 64  # allocations that are failed one by one; of later ones every 
 
 @dataclass
 class Options:
-    """What a run may be told. `packets`: how many go each way in `traffic`; `probe`: keyword arguments of the driver's probe."""
+    """What a run may be told. `packets`: how many go each way in `traffic`; `probe`: keyword arguments of the driver's probe.
+
+    `alive` is called as `traffic` goes on: the time limit starts anew.
+    """
 
     packets: int = 1_000_000
     probe: dict[str, object] = field(default_factory=dict)
+    alive: Callable[[], object] = int
 
 
 Scenario = Callable[[Bench, Options], str]
@@ -360,6 +364,7 @@ def traffic(bench: Bench, options: Options) -> str:
     for start in range(0, options.packets, chunk):
         count = min(chunk, options.packets - start)
         first = start % (4 * chunk)
+        options.alive()
         bench.send(out[first : first + count])
         bench.offer(back[first : first + count])
         bench.run(MS)

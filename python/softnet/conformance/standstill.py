@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from softnet.conformance.bench import Bench
 
 
-def standstill(bench: Bench) -> tuple[str, str]:
+def standstill(bench: Bench, *, sending: bool) -> tuple[str, str]:
     """What is at a standstill, in words that go on from "3 of 5 arrived", and what to do; both empty if nothing is seen to be."""
     if not bench.near.up:
         return "", ""
     interrupt, instead = _interrupt(bench)
-    queue, wake = _queue(bench)
+    queue, wake = _queue(bench) if sending else ("", "")
     told = "; ".join(filter(None, (interrupt, queue)))
     return (f"; {told}" if told else ""), instead or wake
 
