@@ -81,6 +81,26 @@ class FailsSilently(Driver):
         return result
 
 
+class TrustsMapping(Driver):
+    """Of dma_map_single it expects no error."""
+
+    def map_pieces(self, pieces):
+        mapped = []
+        for piece in pieces:
+            mapped.append((self.dma.dma_map_single(piece, DMA_TO_DEVICE), len(piece)))
+        return mapped
+
+
+class DropsUncounted(Driver):
+    """A packet that cannot be mapped is freed, and counted nowhere."""
+
+    def start_xmit(self, skb, device):
+        before = self.stats.tx_dropped
+        result = super().start_xmit(skb, device)
+        self.stats.tx_dropped = before
+        return result
+
+
 class LosesUncounted(Driver):
     """What is in flight when it stops is freed, and counted nowhere."""
 

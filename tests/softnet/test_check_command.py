@@ -78,6 +78,8 @@ BREACHES = {
     "KeepsTheDevice": ("probe-remove", "after remove the device is still registered"),
     "WrongAddress": ("probe-remove", "the address is 02:00:00:00:be:ef, and the EEPROM has 52:54:00:00:00:01"),
     "NoUnwinding": ("allocation-failure", "allocation 1 failed in ndo_open: .64, 0. bytes and mappings in use"),
+    "TrustsMapping": ("allocation-failure", "in map_pieces OSError"),
+    "DropsUncounted": ("allocation-failure", "1 packets sent went nowhere, and 0 are counted"),
     "FailsSilently": ("open-stop", "frames of 64 bytes sent: 2 of 10 arrived"),
     "LosesUncounted": ("stop-in-flight", "20 packets sent went nowhere, and 0 are counted"),
     "KeepsInFlight": ("stop-in-flight", "20 of 21 packets were never freed"),

@@ -19,7 +19,7 @@ JUMBO = 9000
 EVERYTHING = 1 << 30  # bytes: a byte limit that is none
 MOST_DESCRIPTORS = 5120  # more than the card has in a ring, and at the other end
 STANDSTILL = 5 * SECOND  # without a packet: what is waited for does not come
-FIRST_SITES = 64  # allocations that are failed one by one; of later ones every eighth part
+FIRST_SITES = 64  # allocations until it is open that are failed one by one; of later ones every eighth part, and all once it is open
 
 
 @dataclass
@@ -207,6 +207,7 @@ def allocation_failure(bench: Bench, options: Options) -> str:
     """each allocation and mapping fails in turn, from probe to remove"""
     bench.remove()
     memory, failing, failures = bench.memory, 1, 0
+    opened = _live_once(bench, 0)
     while True:
         memory.calls, memory.fail_at, memory.failed = 0, failing, False
         try:
@@ -216,13 +217,13 @@ def allocation_failure(bench: Bench, options: Options) -> str:
         if not memory.failed:
             break
         failures += 1
-        failing += 1 if failing < FIRST_SITES else failing // 8
+        failing = min(failing + failing // 8, opened) if FIRST_SITES <= failing < opened else failing + 1
     bench.probe()
     return f"{failures} failures, each survived"
 
 
-def _live_once(bench: Bench, failing: int) -> None:
-    """From probe to remove with one failure on the way, and then with none."""
+def _live_once(bench: Bench, failing: int) -> int:
+    """From probe to remove with one failure on the way, and then with none; returns how many allocations there were until it was open."""
     what = f"allocation {failing} failed"
     try:
         bench.probe()
@@ -230,7 +231,7 @@ def _live_once(bench: Bench, failing: int) -> None:
         _expect_enomem(bench, error, f"{what} in probe")
         expect(not bench.stack.devices, f"{what}, probe raised it, and a device is registered", "undo all that probe did before")
         bench.expect_nothing_left(f"{what} in probe")
-        return
+        return 0
     before, had_irq = bench.memory.in_use, bench.bus.irq.requested
     try:
         bench.near.open()
@@ -241,6 +242,7 @@ def _live_once(bench: Bench, failing: int) -> None:
         expect(left == before, f"{what} in ndo_open: {left} bytes and mappings in use, {before} before", "undo in ndo_open what it did")
         expect(bench.bus.irq.requested == had_irq, f"{what} in ndo_open, and the interrupt has a handler", "undo in ndo_open what it did")
         bench.near.open()
+    opened = bench.memory.calls
     bench.wait_link()
     for _ in range(3):
         bench.send(bench.frames(4))
@@ -254,6 +256,7 @@ def _live_once(bench: Bench, failing: int) -> None:
     bench.conserved()
     bench.sent = bench.arrived = bench.offered = bench.received = 0
     bench.remove()
+    return opened
 
 
 def _expect_enomem(bench: Bench, error: OSError, what: str) -> None:
