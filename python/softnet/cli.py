@@ -186,6 +186,12 @@ def _option(text: str) -> tuple[str, object]:
     return name, value
 
 
+def _scenarios(text: str) -> list[str]:
+    if not _names(text):
+        raise argparse.ArgumentTypeError(f"{text!r} names no scenario")
+    return _names(text)
+
+
 def _add_check(commands: argparse._SubParsersAction[_Parser]) -> None:
     check = commands.add_parser(
         "check",
@@ -200,7 +206,7 @@ def _add_check(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     check.add_argument("driver", nargs="?", metavar="MODULE:DRIVER", help="such as e1000.driver:probe or my_driver.py:Driver")
     check.add_argument("--list", action="store_true", help="list the scenarios and exit")
-    check.add_argument("--only", type=_names, metavar="LIST", help="these scenarios alone: --only full-ring,hang")
+    check.add_argument("--only", type=_scenarios, metavar="LIST", help="these scenarios alone: --only full-ring,hang")
     check.add_argument("--packets", type=_count, default=1_000_000, metavar="N", help="packets each way in `traffic` (default: 1 million)")
     check.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="time for each scenario (default: 60)")
     check.add_argument(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from softnet.conformance import command
 from softnet.conformance.scenarios import SCENARIOS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -243,6 +244,19 @@ def test_ctrl_c_ends_a_run_and_prints_what_is_known():
     assert (run.returncode, err) == (130, "")
     assert "ok       probe-remove" in out
     assert "not run  open-stop     interrupted" in out
+    assert out.endswith(":Hangs: interrupted: 1 scenario, nothing found\n")
+
+
+def test_ctrl_c_before_anything_was_run_says_so(fastring, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run", interrupted)
+    status, out, err = fastring("check", "e1000.driver:probe", "--only", "probe-remove,open-stop")
+    assert (status, err) == (130, "")
+    assert out.endswith("e1000.driver:probe: interrupted before the first scenario came to its end\n")
+    status, out, _ = fastring("check", "e1000.driver:probe", "--only", "open-stop", "--json")
+    assert (status, json.loads(out)["clean"]) == (130, False)
 
 
 # --- what cannot be run ---
@@ -299,6 +313,8 @@ def test_a_driver_that_cannot_be_imported_is_one_line_and_status_2(fastring, mod
     [
         ([], "which driver? MODULE:DRIVER is missing; see `fastring check --help`"),
         (["e1000.driver:probe", "--only", "nothing"], "there is no scenario 'nothing': they are probe-remove, open-stop, "),
+        (["e1000.driver:probe", "--only", ""], "argument --only: '' names no scenario"),
+        (["e1000.driver:probe", "--only", ", "], "argument --only: ', ' names no scenario"),
         (["e1000.driver:probe", "--timeout", "0"], "no number of seconds above 0"),
         (["e1000.driver:probe", "--timeout", "nan"], "no number of seconds above 0"),
         (["e1000.driver:probe", "--option", "rs_every"], "'rs_every' is not NAME=VALUE"),
@@ -340,6 +356,12 @@ def test_junit_has_a_case_for_each_scenario_with_its_failure(fastring, tmp_path)
     assert "the sixth" in bad.find("failure").get("message")
     assert "broken_drivers.py" in bad.find("failure").text
     assert all(float(case.get("time")) >= 0 for case in (good, bad))
+
+
+def test_a_report_that_cannot_be_written_is_still_printed(fastring):
+    status, out, err = fastring("check", "e1000.driver:probe", "--only", "probe-remove", "--junit", "/dev/full")
+    assert out.endswith("e1000.driver:probe: 1 scenario, nothing found\n")
+    assert (status, err) == (2, "fastring check: /dev/full: No space left on device\n")
 
 
 def test_json_tells_of_each_finding_what_where_and_what_to_do(checked):

@@ -6,7 +6,7 @@ import argparse
 import json
 import signal
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 from softnet.conformance.report import as_dict, as_text, is_clean, write_junit
 from softnet.conformance.runner import Result, check_loads, given_up, run
@@ -25,9 +25,16 @@ def check(arguments: argparse.Namespace) -> tuple[int, str]:
     check_loads(arguments.driver, arguments.timeout)
     with open(arguments.junit, "wb") if arguments.junit else nullcontext() as junit:  # before the run: it may take long
         results, interrupted = _run_all(arguments, names)
+        text = json.dumps(as_dict(arguments.driver, results)) if arguments.json else as_text(arguments.driver, results)
         if junit is not None:
-            write_junit(junit, arguments.driver, results)
-    text = json.dumps(as_dict(arguments.driver, results)) if arguments.json else as_text(arguments.driver, results)
+            try:
+                write_junit(junit, arguments.driver, results)
+                junit.flush()
+            except OSError as error:
+                print(text, flush=True)  # it took long, and is lost if this is
+                with suppress(OSError):
+                    junit.close()  # which tries it once more
+                raise OSError(error.errno, error.strerror, arguments.junit) from None
     return INTERRUPTED if interrupted else OK if is_clean(results) else FOUND, text
 
 

@@ -12,8 +12,8 @@ from softnet.conformance.runner import Found, Result
 
 
 def is_clean(results: Sequence[Result]) -> bool:
-    """Whether nothing failed."""
-    return not any(result.status == "failed" for result in results)
+    """Whether all was run, and nothing failed."""
+    return all(result.status == "ok" for result in results)
 
 
 def collected(results: Sequence[Result]) -> list[tuple[Found, list[str]]]:
@@ -38,12 +38,18 @@ def as_text(spec: str, results: Sequence[Result]) -> str:
         at = " in ".join(part for part in (found.where, found.operation) if part)
         told = {"at": at, "what": found.detail, "do": found.instead, "see": _source(found)}
         lines += [f"   {label:<6}{text}" for label, text in told.items() if text]
-    count = len([result for result in results if result.status == "failed"])
-    ran = len([result for result in results if result.status != "not run"])
-    lines.append("")
-    scenarios = "1 scenario" if ran == 1 else f"{ran} scenarios"
-    lines.append(f"{spec}: " + (f"{count} of {scenarios} failed" if count else f"{scenarios}, nothing found"))
+    lines += ["", f"{spec}: {_verdict(results)}"]
     return "\n".join(map(printable, lines))
+
+
+def _verdict(results: Sequence[Result]) -> str:
+    failed = len([result for result in results if result.status == "failed"])
+    ran = len([result for result in results if result.status != "not run"])
+    if ran < len(results) and not ran:
+        return "interrupted before the first scenario came to its end"
+    scenarios = "1 scenario" if ran == 1 else f"{ran} scenarios"
+    verdict = f"{failed} of {scenarios} failed" if failed else f"{scenarios}, nothing found"
+    return verdict if ran == len(results) else f"interrupted: {verdict}"
 
 
 def _source(found: Found) -> str:
