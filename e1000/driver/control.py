@@ -15,7 +15,7 @@ from e1000.driver.hw import CAUSES, Hw, Link
 from e1000.driver.mii import mii_ioctl
 from e1000.driver.napi import IMS_ENABLE_MASK, E1000Napi
 from e1000.driver.offload import Offloads
-from e1000.driver.param import DEFAULT_RX_USECS, buffer_size, check_doorbell, check_ring, interrupt_rate
+from e1000.driver.param import DEFAULT_RX_USECS, buffer_size, check_doorbell, check_ring, check_rs_every, check_weight, interrupt_rate
 from e1000.driver.phy import Copper
 from e1000.driver.power import Power
 from e1000.driver.rx_mode import RxFilter
@@ -59,8 +59,8 @@ class E1000Adapter(Offloads):
         check_ring("tx_descriptors", tx_descriptors)
         check_ring("rx_descriptors", rx_descriptors)
         check_doorbell(doorbell_every)
-        if rs_every < 1:
-            raise OSError(errno.EINVAL, f"rs_every is at least 1 packet, not {rs_every}")
+        check_rs_every(rs_every)
+        check_weight(weight)
         super().__init__()
         self.bus = bus
         self.stack = stack

@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import errno
+import operator
+from collections.abc import Container
 
 from e1000 import regs
 from softnet.ethernet import ETH_FCS_LEN, ETH_HLEN, VLAN_HLEN
 
 MIN_DESCRIPTORS, MAX_DESCRIPTORS = 80, 4096  # E1000_MIN_TXD, E1000_MAX_82544_TXD
-MAX_DOORBELL = 0xFFFFFFFF
+MAX_DOORBELL = MAX_RS_EVERY = 0xFFFFFFFF
+MAX_WEIGHT = 0x7FFFFFFF  # an int
 MIN_MTU = 46  # ETH_ZLEN - ETH_HLEN
 MAX_MTU = 16110  # MAX_JUMBO_FRAME_SIZE - (ETH_HLEN + ETH_FCS_LEN)
 DEFAULT_RX_USECS = 3  # as InterruptThrottleRate
 START_ITR = 20000  # interrupts a second with which the dynamic modes begin
 MIN_ITR_USECS, MAX_ITR_USECS = 10, 10000
+DYNAMIC_RX_USECS = (0, 1, 3, 4)
+
+
+def check_whole(rule: str, value: object, allowed: Container[int]) -> None:
+    """Raises OSError EINVAL, with `rule`, for what is no whole number, or another than is allowed."""
+    if not hasattr(value, "__index__") or operator.index(value) not in allowed:
+        shown = f"a number of {value.bit_length()} bits" if isinstance(value, int) and value.bit_length() > 128 else repr(value)
+        raise OSError(errno.EINVAL, f"{rule}; not {shown}")
 
 
 def check_ring(what: str, count: int) -> None:
     """Raises OSError EINVAL for a number of descriptors that no ring has."""
-    if not MIN_DESCRIPTORS <= count <= MAX_DESCRIPTORS or count % 8:
-        raise OSError(errno.EINVAL, f"{what} is a multiple of 8 from {MIN_DESCRIPTORS} to {MAX_DESCRIPTORS}, not {count}")
+    limits = range(MIN_DESCRIPTORS, MAX_DESCRIPTORS + 1, 8)
+    check_whole(f"{what} is a multiple of 8 from {MIN_DESCRIPTORS} to {MAX_DESCRIPTORS}", count, limits)
 
 
 def check_doorbell(every: int) -> None:
     """Raises OSError EINVAL for a number of packets that no ring counts."""
-    if not 0 <= every <= MAX_DOORBELL:
-        raise OSError(errno.EINVAL, f"doorbell_every is 1 to {MAX_DOORBELL} packets, or 0 for once a burst; not {every}")
+    check_whole(f"doorbell_every is 1 to {MAX_DOORBELL} packets, or 0 for once a burst", every, range(MAX_DOORBELL + 1))
+
+
+def check_rs_every(every: int) -> None:
+    """The same for the packets from one status report to the next."""
+    check_whole(f"rs_every is at least 1 packet, and {MAX_RS_EVERY} at most", every, range(1, MAX_RS_EVERY + 1))
+
+
+def check_weight(weight: int) -> None:
+    """The same for how much is polled at a time."""
+    check_whole(f"weight is at least 1 packet, and {MAX_WEIGHT} at most", weight, range(1, MAX_WEIGHT + 1))
 
 
 def interrupt_rate(rx_usecs: int) -> tuple[int, int]:
@@ -33,12 +53,11 @@ def interrupt_rate(rx_usecs: int) -> tuple[int, int]:
 
     0: no moderation; 1: dynamic; 3: dynamic, conservative; 4: by the traffic's symmetry; from 10: fixed, so many µs apart.
     """
-    if rx_usecs in (0, 1, 3):
+    dynamic = rx_usecs in DYNAMIC_RX_USECS
+    allowed = DYNAMIC_RX_USECS if dynamic else range(MIN_ITR_USECS, MAX_ITR_USECS + 1)
+    check_whole(f"rx_usecs is 0, 1, 3, 4, or {MIN_ITR_USECS} to {MAX_ITR_USECS}", rx_usecs, allowed)
+    if dynamic:
         return rx_usecs, START_ITR
-    if rx_usecs == 4:
-        return 4, START_ITR
-    if not MIN_ITR_USECS <= rx_usecs <= MAX_ITR_USECS:
-        raise OSError(errno.EINVAL, f"rx_usecs is 0, 1, 3, 4, or {MIN_ITR_USECS} to {MAX_ITR_USECS}, not {rx_usecs}")
     rate = 1_000_000 // rx_usecs
     return rate & ~3, rate  # the low two bits would mean a dynamic mode
 

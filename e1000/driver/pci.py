@@ -89,6 +89,10 @@ def probe(
     EINVAL for a ring size, a doorbell, an MTU, a moderation or a flow control it does not have. After an error the card is as it was,
     but reset.
     """
+    if not isinstance(bus, Bus):
+        raise TypeError(f"bus is an e1000.bus.Bus, not {bus!r}")
+    if not isinstance(stack, Stack):
+        raise TypeError(f"stack is a softnet.stack.Stack, not {stack!r}")
     if bus.irq.requested:
         raise OSError(errno.EBUSY, f"{bus!r}: a driver has this card open")
     adapter = E1000Adapter(

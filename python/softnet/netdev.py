@@ -16,7 +16,7 @@ from fastring.transmitter import Transmitter
 from fastring.txq import TxQueue, XmitTarget
 from softnet.dev_xmit import tap_burst
 from softnet.ethernet import ARPHRD_ETHER, BROADCAST, ETH_DATA_LEN, ETH_HLEN, ETH_MIN_MTU, is_valid_ether_addr
-from softnet.netdev_config import DeviceConfig
+from softnet.netdev_config import DeviceConfig, check_whole_mtu
 from softnet.netdev_features import ALWAYS_ON, Feature, RegState
 from softnet.netdev_napi import DeviceNapis
 from softnet.netdev_ops import NetDeviceOps, NetdevTx
@@ -77,6 +77,7 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
             self.netdev_ops = ops
         self.min_mtu = min_mtu
         self.max_mtu = max_mtu
+        check_whole_mtu(name, mtu)
         if not min_mtu <= mtu <= max_mtu:
             raise OSError(errno.EINVAL, f"{name}: MTU {mtu} is outside {min_mtu} to {max_mtu}")
         self._mtu = mtu

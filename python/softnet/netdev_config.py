@@ -27,6 +27,12 @@ class NameAssign(enum.IntEnum):
     RENAMED = 4
 
 
+def check_whole_mtu(name: str, mtu: object) -> None:
+    """Raises TypeError for what is no whole number."""
+    if not hasattr(mtu, "__index__"):
+        raise TypeError(f"{name}: an MTU is a whole number of bytes, not {mtu!r}")
+
+
 class DeviceConfig(ReceiveMode):
     """NetDevice's part that `ip link set` and `ethtool -K` change."""
 
@@ -102,6 +108,7 @@ class DeviceConfig(ReceiveMode):
             old = self._mtu
             if value == old:
                 return
+            check_whole_mtu(self.name, value)
             if value < max(self.min_mtu, 0) or 0 < self.max_mtu < value:
                 raise OSError(errno.EINVAL, f"{self.name}: MTU {value} is outside {self.min_mtu} to {self.max_mtu}")
             self.notify(NetdevEvent.PRECHANGEMTU)

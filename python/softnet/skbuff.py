@@ -10,6 +10,7 @@ writing there (`unshare`, `cow_head`). Everything else is an SkBuff's own. Burst
 from __future__ import annotations
 
 import enum
+import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -369,7 +370,7 @@ class SkBuff:
 
     @gso_size.setter
     def gso_size(self, value: int) -> None:
-        self.shared.gso_size = value
+        self.shared.gso_size = operator.index(value)  # its range is seen to where it is used
 
     @property
     def gso_segs(self) -> int:

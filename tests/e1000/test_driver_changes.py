@@ -57,7 +57,7 @@ def test_a_counter_is_added_up_beyond_32_bits_and_read_once(two_cards):
     hw = two.near.netdev_ops.hw_stats
     two.send([packet(1000, to=FAR)])
     hw.total["gotc"] = (1 << 40) - 4
-    assert two.near.stats64.tx_packets == 1         # it reads the registers
+    assert two.near.stats64.tx_packets == 1  # it reads the registers
     assert hw.total["gotc"] == (1 << 40) + 1000
     assert two.near.stats64.tx_packets == 1
     assert hw.total["gotc"] == (1 << 40) + 1000
@@ -90,6 +90,6 @@ def test_rings_are_resized_while_up(two_cards, which):
         before = len(two.sink.packets)
         assert two.send(packets) == 300
         assert two.sink.packets[before:] == packets
-    with pytest.raises(OSError, match=f"{which}_descriptors is a multiple of 8 from 80 to 4096, not 81"):
+    with pytest.raises(OSError, match=f"{which}_descriptors is a multiple of 8 from 80 to 4096; not 81"):
         ethtool.set_ringparam(device, **{f"{which}_pending": 81})
     assert getattr(ops, which).count == 256

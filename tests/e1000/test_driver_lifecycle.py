@@ -23,7 +23,7 @@ from softnet.stack import Stack
 @pytest.mark.parametrize("which", ["tx_descriptors", "rx_descriptors"])
 @pytest.mark.parametrize("count", [0, 8, 72, 79, 81, 100, 4095, 4097, 4104, -80])
 def test_a_ring_size_the_card_does_not_have_is_refused(which, count):
-    with pytest.raises(OSError, match=f"{which} is a multiple of 8 from 80 to 4096, not {count}") as error:
+    with pytest.raises(OSError, match=f"{which} is a multiple of 8 from 80 to 4096; not {count}") as error:
         probe(LocalBus(E1000Device()), Stack(), **{which: count})
     assert error.value.errno == errno.EINVAL
 
@@ -39,6 +39,30 @@ def test_a_doorbell_is_once_a_burst_or_every_so_many_packets(every):
     with pytest.raises(OSError, match=f"doorbell_every is 1 to 4294967295 packets, or 0 for once a burst; not {every}") as error:
         probe(LocalBus(E1000Device()), Stack(), doorbell_every=every)
     assert error.value.errno == errno.EINVAL
+
+
+@pytest.mark.parametrize("value", ["abc", 1.5, None, 80.0, -1, 1 << 32, 1 << 100, 1 << 20000], ids=range(8))
+@pytest.mark.parametrize("what", ["rs_every", "weight", "doorbell_every", "tx_descriptors", "rx_descriptors", "rx_usecs"])
+def test_arguments_are_whole_numbers_in_range(what, value):
+    with pytest.raises(OSError, match=f"{what} is .*; not ") as error:
+        probe(LocalBus(E1000Device()), Stack(), **{what: value})
+    assert error.value.errno == errno.EINVAL
+
+
+@pytest.mark.parametrize("mtu", [80.5, "80", None])
+def test_an_mtu_is_a_whole_number(mtu):
+    with pytest.raises(TypeError, match=f"eth%d: an MTU is a whole number of bytes, not {mtu!r}"):
+        probe(LocalBus(E1000Device()), Stack(), mtu=mtu)
+    device = probe(LocalBus(E1000Device()), Stack())
+    with pytest.raises(TypeError, match="an MTU is a whole number of bytes"):
+        device.mtu = mtu
+
+
+def test_probe_is_given_a_bus_and_a_stack():
+    with pytest.raises(TypeError, match=r"bus is an e1000\.bus\.Bus, not None"):
+        probe(None, Stack())
+    with pytest.raises(TypeError, match=r"stack is a softnet\.stack\.Stack, not 5"):
+        probe(LocalBus(E1000Device()), 5)
 
 
 @pytest.mark.parametrize("mtu", [-1, 0, 45, 16111, 65535])
@@ -254,7 +278,7 @@ def test_an_allocation_that_fails_leaves_nothing_behind(undo, fail_at):
     assert host.is_down()
     assert host.works()
     host.device.open()
-    assert host.memory.calls == fail_at + 3 + 3     # there is no fourth
+    assert host.memory.calls == fail_at + 3 + 3  # there is no fourth
     host.device.stop()
 
 

@@ -58,6 +58,13 @@ def test_probe_gets_the_options_that_are_given(checked):
     assert (status, report["findings"]) == (0, [])
 
 
+def test_an_option_the_driver_refuses_is_told_in_one_line(checked):
+    _, report = checked("e1000.driver:probe", "--only", "probe-remove", "--option", "rs_every=99999999999999999999999")
+    assert report["scenarios"][0]["why"].endswith(
+        "OSError: [Errno 22] rs_every is at least 1 packet, and 4294967295 at most; not 99999999999999999999999"
+    )
+
+
 @pytest.mark.parametrize("name", ["Object", "bare", "Prints"])
 def test_an_object_a_function_and_one_that_prints_are_drivers_too(checked, name):
     status, report = checked(broken(name), "--only", "open-stop")
@@ -318,6 +325,8 @@ def test_a_driver_that_cannot_be_imported_is_one_line_and_status_2(fastring, mod
         (["e1000.driver:probe", "--timeout", "0"], "no number of seconds above 0"),
         (["e1000.driver:probe", "--timeout", "nan"], "no number of seconds above 0"),
         (["e1000.driver:probe", "--option", "rs_every"], "'rs_every' is not NAME=VALUE"),
+        (["e1000.driver:probe", "--option", "rs=1"], "e1000.driver:probe has no option 'rs': they are name, mtu, bql, tx_descriptors, "),
+        ([broken("Object"), "--option", "rs=1"], "has no option 'rs': it takes none"),
         (["e1000.driver:probe", "--packets", "-1"], "is not a whole number of 0 or more"),
         (["e1000.driver:probe", "--junit", "/no/such/folder/x.xml", "--only", "probe-remove"], "/no/such/folder/x.xml: No such file"),
     ],

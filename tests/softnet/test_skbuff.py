@@ -291,3 +291,11 @@ def test_any_order_of_operations_is_that_of_bytes(operations):
         assert (bytes(skb), len(skb)) == (model, len(model))
     for clone, content in kept:
         assert bytes(clone) == content
+
+
+@pytest.mark.parametrize("value", [1.5, "9", None])
+def test_gso_size_is_a_whole_number(value):
+    skb = SkBuff.from_bytes(bytes(60))
+    with pytest.raises(TypeError, match="integer"):
+        skb.gso_size = value
+    assert skb.gso_size == 0

@@ -8,8 +8,9 @@ import signal
 import sys
 from contextlib import nullcontext, suppress
 
+from softnet.conformance.contract import CannotRun, check_options
 from softnet.conformance.report import as_dict, as_text, is_clean, write_junit
-from softnet.conformance.runner import Result, check_loads, given_up, run
+from softnet.conformance.runner import Result, _in_process, check_loads, given_up, run
 from softnet.conformance.scenarios import Options, chosen, listing
 
 OK, FOUND, INTERRUPTED = 0, 1, 128 + signal.SIGINT
@@ -23,6 +24,8 @@ def check(arguments: argparse.Namespace) -> tuple[int, str]:
         raise ValueError(f"which driver? MODULE:DRIVER is missing; see `{arguments.prog} --help`")
     names = chosen(arguments.only)
     check_loads(arguments.driver, arguments.timeout)
+    if arguments.option:
+        check_probe_takes(arguments.driver, [name for name, _ in arguments.option], arguments.timeout)
     with open(arguments.junit, "wb") if arguments.junit else nullcontext() as junit:  # before the run: it may take long
         results, interrupted = _run_all(arguments, names)
         text = json.dumps(as_dict(arguments.driver, results)) if arguments.json else as_text(arguments.driver, results)
@@ -36,6 +39,21 @@ def check(arguments: argparse.Namespace) -> tuple[int, str]:
                     junit.close()  # which tries it once more
                 raise OSError(error.errno, error.strerror, arguments.junit) from None
     return INTERRUPTED if interrupted else OK if is_clean(results) else FOUND, text
+
+
+def check_probe_takes(spec: str, names: list[str], timeout: float) -> None:
+    """See whether the driver's probe takes such options, in a process of its own. Raises CannotRun."""
+
+    def look() -> dict[str, str]:
+        try:
+            check_options(spec, names)
+        except CannotRun as error:
+            return {"error": str(error)}
+        return {"error": ""}
+
+    answer = _in_process(look, timeout)
+    if answer.get("error"):
+        raise CannotRun(answer["error"])
 
 
 def _run_all(arguments: argparse.Namespace, names: list[str]) -> tuple[list[Result], bool]:

@@ -16,7 +16,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +46,23 @@ def load_driver(spec: str) -> UserDriver:
             raise CannotRun(f"{spec}: {found.__name__ if found is module else attribute} has no {name!r}")
         found = getattr(found, name)
     return _driver(spec, found, module)
+
+
+def check_options(spec: str, names: Iterable[str]) -> None:
+    """Raises CannotRun if the driver's probe takes no option of one of these names, with those that it takes."""
+    driver = load_driver(spec)
+    try:
+        parameters = list(inspect.signature(driver.probe).parameters.values())
+    except ValueError:
+        return  # one in C, which does not tell
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return
+    given = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)][:2]  # bus and stack
+    taken = [each.name for each in parameters if each not in given and each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    for name in names:
+        if name not in taken:
+            known = f"they are {', '.join(taken)}" if taken else "it takes none"
+            raise CannotRun(f"{spec} has no option {name!r}: {known}")
 
 
 def _import(name: str) -> Any:
