@@ -17,8 +17,9 @@ from weakref import WeakSet
 from e1000 import regs
 from e1000.bus.watched import WatchedBus
 from softnet.checks.calls import Call
-from softnet.checks.contexts import Context, SoftirqEvent, contexts, whose
+from softnet.checks.contexts import Context, SoftirqEvent, contexts, poll_line, whose
 from softnet.checks.group import RuleGroup
+from softnet.checks.where import pass_over
 
 if TYPE_CHECKING:
     from softnet.netdev import NetDevice
@@ -28,6 +29,7 @@ TX_WRITTEN_BACK = 0xF << 32  # STA: all that the card changes of a transmit desc
 WHOLE = (1 << 64) - 1
 
 _watched: WeakSet[Watch] = WeakSet()
+pass_over(__file__)
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Watch:
                 published.words[index] = words
             index = index + 1 if index + 1 < count else 0
 
-    def settle(self, device: NetDevice, operation: str) -> None:
+    def settle(self, device: NetDevice, operation: str, where: str) -> None:
         """The operation or poll ends: what was published in it is as it was, or the card, which has it, has it half."""
         for tail, published in list(self.published.items()):
             if published.device is not device:
@@ -110,7 +112,7 @@ class Watch:
             checker = device.stack.checker
             if changed and checker is not None:
                 detail = f"{len(changed)} {ring.name} descriptors, the first {changed[0]}, were written to after the tail had told of them"
-                checker.report(18, device, operation, detail)
+                checker.report(18, device, operation, detail, where)
 
     def _is_given(self, ring: Ring, index: int) -> bool:
         """Whether the card has it still: from head to tail."""
@@ -143,11 +145,11 @@ class CardRules(RuleGroup):
 
     def op_ends(self, call: Call) -> None:
         for each in list(_watched):
-            each.settle(call.device, call.operation)
+            each.settle(call.device, call.operation, call.where)
             if call.name == "stop" and not isinstance(call.error, TimeoutError):
                 each.stopped(call.device, call.where)
 
     def softirq_event(self, event: SoftirqEvent) -> None:
         if event.event == "napi_polled" and event.device is not None:
             for each in list(_watched):
-                each.settle(event.device, "napi poll")
+                each.settle(event.device, "napi poll", poll_line(event.source))

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -296,6 +297,44 @@ class Prints(Driver):
     def open(self, device):
         print("hello")
         super().open(device)
+
+
+class CompletesWhatIsFull(Driver):
+    def poll(self, napi, budget):
+        super().poll(napi, budget)
+        return budget
+
+
+class NeverCompleted(Driver):
+    def poll(self, napi, budget):
+        self.clean_tx()
+        return self.clean_rx(budget)
+
+
+class NeverFreed(Driver):
+    @staticmethod
+    def remove(device):
+        device.unregister()
+        device.priv.reset()
+
+
+class TailFirst(Driver):
+    def start_xmit(self, skb, device):
+        self.bus.write(regs.TDT, (self.tx_use + 1) % RING)
+        return super().start_xmit(skb, device)
+
+
+class UnmasksEarly(Driver):
+    def poll(self, napi, budget):
+        self.bus.write(regs.IMS, regs.ICR_RXT0)
+        return super().poll(napi, budget)
+
+
+class WakesFromAThread(Driver):
+    def clean_tx(self):
+        thread = threading.Thread(target=super().clean_tx)
+        thread.start()
+        thread.join()
 
 
 class NoDevice(Driver):

@@ -169,6 +169,26 @@ def test_rules_that_are_broken_are_told_with_topic_line_and_what_to_do(checked, 
         assert report["scenarios"][0]["why"] == f"{rule} broken"
 
 
+@pytest.mark.parametrize(
+    ("name", "rule", "begins"),
+    [
+        ("CompletesWhatIsFull", 15, "def poll"),
+        ("NeverCompleted", 15, "def poll"),
+        ("NeverFreed", 12, "device = alloc_etherdev"),
+        ("TailFirst", 18, "def start_xmit"),
+        ("UnmasksEarly", 15, "self.bus.write(regs.IMS, regs.ICR_RXT0)"),
+        ("WakesFromAThread", 14, "thread.start()|thread.join()"),
+    ],
+)
+def test_the_place_of_a_broken_rule_is_the_drivers_own(checked, name, rule, begins):
+    _, report = checked(broken(name), "--only", "open-stop")
+    places = [each["where"] for each in report["findings"] if each["rule"].startswith(f"rule {rule} ")]
+    assert places
+    for place in places:
+        path, _, number = place.rpartition(":")
+        assert Path(path).read_text().splitlines()[int(number) - 1].strip().startswith(tuple(begins.split("|"))), place
+
+
 def test_what_a_driver_raises_is_told_with_its_line(fastring):
     outcome = fastring("check", broken("Raises"), "--only", "traffic", *FEW)
     assert outcome.status == 1

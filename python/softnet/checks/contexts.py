@@ -12,7 +12,8 @@ from fastring.irq import IrqLine
 from fastring.napi import Napi
 from softnet.checks.calls import Call, calls, unchecked
 from softnet.checks.group import RuleGroup
-from softnet.driver import Work
+from softnet.checks.where import definition
+from softnet.driver import NapiStruct, Work
 
 if TYPE_CHECKING:
     from fastring.clock import TimerHandle
@@ -161,6 +162,13 @@ def armed_timers(device: NetDevice) -> list[TimerHandle]:
     """Those of its timers that wait."""
     observer = _observer(device)
     return [] if observer is None else [timer for timer, owner in list(observer.timers.values()) if owner is device and timer.armed]
+
+
+def poll_line(napi: object) -> str:
+    """Where a NAPI's poll function begins; "" if that is none in Python."""
+    if isinstance(napi, NapiStruct):
+        return definition(napi._poll)
+    return "" if getattr(type(napi), "on_poll", Napi.on_poll) is Napi.on_poll else definition(type(napi).on_poll)  # type: ignore[attr-defined]
 
 
 def is_drivers(function: Any, device: NetDevice) -> bool:

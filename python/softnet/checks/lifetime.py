@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from softnet.checks.calls import QueueEvent
 from softnet.checks.group import RuleGroup
 from softnet.checks.probes import Wrapper, probe
+from softnet.checks.where import driver_line
 from softnet.netdev import NetDevice, alloc_netdev_mqs
 from softnet.netdev_features import RegState
 from softnet.netdev_refs import DeviceRefs
@@ -25,6 +26,7 @@ class Life:
     """What became of a device of alloc_netdev."""
 
     name: str
+    where: str  # it was allocated
     offered: bool = False  # to register_netdev, which may have failed
     registered: bool = False
 
@@ -37,15 +39,15 @@ class Lifetime(RuleGroup):
         self._of: WeakKeyDictionary[NetDevice, Life] = WeakKeyDictionary()
         self._lives: list[Life] = []
 
-    def report(self, device: NetDevice | str, operation: str, detail: str) -> None:
-        self.checker.report(12, device, operation, detail)
+    def report(self, device: NetDevice | str, operation: str, detail: str, where: str | None = None) -> None:
+        self.checker.report(12, device, operation, detail, where)
 
     def device_made(self, device: NetDevice) -> None:
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code is not alloc_netdev_mqs.__code__:
             frame = frame.f_back
         if frame is not None:
-            self._of[device] = Life(device.name)
+            self._of[device] = Life(device.name, driver_line(frame))
             self._lives.append(self._of[device])
 
     def registering(self, device: NetDevice) -> None:
@@ -71,7 +73,7 @@ class Lifetime(RuleGroup):
     def finished(self) -> None:
         for life in self._lives:
             if life.offered and not life.registered:
-                self.report(life.name, "free_netdev", "it was not called: the device and its private data are lost")
+                self.report(life.name, "free_netdev", "it was not called: the device and its private data are lost", life.where)
         self._lives.clear()
 
     # --- use after free ---

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastring.napi import Napi
-from softnet.checks.contexts import Context, SoftirqEvent, contexts, lines, napis
+from softnet.checks.contexts import Context, SoftirqEvent, contexts, lines, napis, poll_line
 from softnet.checks.group import RuleGroup
 from softnet.checks.probes import Wrapper, probe, tell
+from softnet.checks.where import driver_line
 from softnet.gro import Gro
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class NapiMisuse(RuleGroup):
         self._early.clear()
 
     def _report(self, event: SoftirqEvent, operation: str, detail: str) -> None:
-        self.checker.report(15, "?" if event.device is None else event.device, operation, detail)
+        where = driver_line() or poll_line(event.source)
+        self.checker.report(15, "?" if event.device is None else event.device, operation, detail, where)
 
     def softirq_event(self, event: SoftirqEvent) -> None:
         handle = getattr(self, f"_{event.event}", None)
