@@ -10,7 +10,7 @@ from contextlib import nullcontext, suppress
 
 from softnet.conformance.contract import CannotRun, check_options
 from softnet.conformance.report import as_dict, as_text, is_clean, write_junit
-from softnet.conformance.runner import Result, _in_process, check_loads, given_up, run
+from softnet.conformance.runner import Result, check_loads, given_up, in_process, run
 from softnet.conformance.scenarios import Options, chosen, listing
 
 OK, FOUND, INTERRUPTED = 0, 1, 128 + signal.SIGINT
@@ -51,7 +51,7 @@ def check_probe_takes(spec: str, names: list[str], timeout: float) -> None:
             return {"error": str(error)}
         return {"error": ""}
 
-    answer = _in_process(look, timeout)
+    answer = in_process(lambda alive: look(), timeout, timeout)
     if answer.get("error"):
         raise CannotRun(answer["error"])
 

@@ -65,7 +65,7 @@ class TimedOut(Result):
 
 def check_loads(spec: str, timeout: float) -> None:
     """See whether there is such a driver, in a process of its own. Raises CannotRun."""
-    answer = _in_process(lambda alive: _try_load(spec), timeout, timeout)
+    answer = in_process(lambda alive: _try_load(spec), timeout, timeout)
     if "died" in answer:
         raise CannotRun(f"importing {spec.rpartition(':')[0]!r} {answer['died']}")
     if answer["error"]:
@@ -84,7 +84,7 @@ def run(spec: str, name: str, options: Options, timeout: float) -> Result:
     """Run one scenario of a driver, which has `timeout` seconds, in `traffic` for every few packets."""
     most = timeout + (options.packets / PACKETS_PER_SECOND if name == "traffic" else 0)
     began = time.monotonic()
-    answer = _in_process(lambda alive: asdict(_run_here(spec, name, replace(options, alive=alive))), timeout, most)
+    answer = in_process(lambda alive: asdict(_run_here(spec, name, replace(options, alive=alive))), timeout, most)
     if "died" in answer:
         why = f"the driver {answer['died']}"
         found = Found("", "", name, "", answer["where"], why, answer["instead"])
@@ -160,7 +160,7 @@ def _short(path: str) -> str:
 Alive = Callable[[], object]  # called by work that is at something new: its time limit starts anew
 
 
-def _in_process(work: Callable[[Alive], dict[str, Any]], limit: float, most: float) -> dict[str, Any]:
+def in_process(work: Callable[[Alive], dict[str, Any]], limit: float, most: float) -> dict[str, Any]:
     """What `work` returns, called in a child; or {"died": how, "where": file:line} if it did not live to tell.
 
     It has `limit` seconds, from its start and from each sign of life, and `most` in all. Nothing that it forks outlives it.
