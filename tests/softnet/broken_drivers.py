@@ -163,6 +163,41 @@ class AsksForNoReport(Driver):
         return super().start_xmit(skb, device)
 
 
+class AppendsNoCrc(Driver):
+    def start_xmit(self, skb, device):
+        minimal_e1000.TXD_CMD_IFCS = 0
+        return super().start_xmit(skb, device)
+
+
+class GivesTheWholeRing(Driver):
+    def clean_rx(self, budget):
+        work = super().clean_rx(budget)
+        self.bus.write(regs.RDT, self.rx_next % RING)
+        return work
+
+
+class SmallBuffers(Driver):
+    """Half of what RCTL says."""
+
+    def open(self, device):
+        minimal_e1000.RX_BUFFER = 1024
+        super().open(device)
+
+
+class NoBusMaster(Driver):
+    @classmethod
+    def probe(cls, bus, stack):
+        minimal_e1000.PCI_COMMAND_MASTER = 0
+        return super().probe(bus, stack)
+
+
+class NoPciEnable(Driver):
+    @classmethod
+    def probe(cls, bus, stack):
+        minimal_e1000.PCI_COMMAND_MASTER = minimal_e1000.PCI_COMMAND_MEMORY = 0
+        return super().probe(bus, stack)
+
+
 class NeverSchedules(Driver):
     def interrupt(self):
         self.check_link()

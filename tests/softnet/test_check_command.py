@@ -101,6 +101,8 @@ BREACHES = {
     "IgnoresRxMode": ("filters", "while promiscuous, 3 frames to 52:54:00:00:00:99 are to be passed up, and 0 were"),
     "AlwaysPromiscuous": ("filters", "3 frames to 52:54:00:00:00:99 are none of this device's, and 3 were"),
     "NeverQuiet": ("open-stop", "did DMA after ndo_stop"),
+    "NoBusMaster": ("open-stop", "frames of 64 bytes sent: 0 of 10 arrived"),
+    "NoPciEnable": ("probe-remove", "in reset OSError: .Errno 5. the card does not come out of reset"),
     "Raises": ("traffic", "in start_xmit ValueError: the sixth"),
     "Exits": ("open-stop", "in poll SystemExit: a driver that has enough"),
     "NoDevice": ("open-stop", "probe returned None, not a NetDevice"),
@@ -187,6 +189,25 @@ def test_the_place_of_a_broken_rule_is_the_drivers_own(checked, name, rule, begi
     for place in places:
         path, _, number = place.rpartition(":")
         assert Path(path).read_text().splitlines()[int(number) - 1].strip().startswith(tuple(begins.split("|"))), place
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "section", "access"),
+    [
+        ("AppendsNoCrc", "strict tx-no-ifcs", "3.3.3", "start_xmit, write of TDT"),
+        ("GivesTheWholeRing", "strict ring-full", "13.4.29", "clean_rx, write of RDT"),
+        ("SmallBuffers", "strict rx-buffer-outside", "3.2.3", "configure, write of RDT"),
+        ("NoBusMaster", "strict doorbell-no-master", "4.1", "configure, write of RDT"),
+    ],
+)
+def test_what_a_driver_does_against_the_manual_is_told_with_section_and_access(checked, name, rule, section, access):
+    status, report = checked(broken(name), "--only", "open-stop")
+    finding = next(each for each in report["findings"] if each["rule"] == rule)
+    assert (status, finding["topic"], finding["operation"]) == (1, f"section {section}", access)
+    assert "Software Developer's Manual" in finding["document"]
+    assert re.search(r"(broken_drivers|minimal_e1000)\.py:\d+$", finding["where"])
+    assert section in finding["instead"]
+    assert report["scenarios"][0]["counts"][rule] >= 1
 
 
 def test_what_a_driver_raises_is_told_with_its_line(fastring):

@@ -20,6 +20,7 @@ from fastring.softirq import Softirq
 from fastring.wire import pair
 from softnet import checks
 from softnet.conformance.contract import UserDriver
+from softnet.conformance.manual import Manual
 from softnet.conformance.standstill import standstill
 from softnet.dev_xmit import dev_queue_xmit
 from softnet.ethernet import ETH_HLEN, VLAN_HLEN
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 NEAR, FAR = bytes.fromhex("525400000001"), bytes.fromhex("525400000002")
 ETHERTYPE = b"\x88\xb5"  # for local experiments (IEEE 802)
+PCI_COMMAND = 4
 MS, SECOND = 1_000_000, 1_000_000_000
 LINK_TIME = 20 * SECOND  # autonegotiation takes 3
 WINDOW = 1 << 20  # of the driver's memory, looked at after stop: as much as was allocated, or more
@@ -124,7 +126,8 @@ class Bench:
         self.memory, self._far_memory = Memory(size=1 << 26), HostMemory(size=1 << 24)
         wires = pair()
         self.wire = wires[0]
-        self.card = E1000Device(mac=NEAR, wire=wires[0], clock=self.clock)
+        self.manual = Manual()
+        self.card = E1000Device(mac=NEAR, wire=wires[0], clock=self.clock, strict=self.manual)
         self.bus = WatchedBus(self.card, memory=self.memory)
         card_checks.watch(self.bus)
         far_bus = LocalBus(E1000Device(mac=FAR, wire=wires[1], clock=self.clock), memory=self._far_memory)
@@ -147,7 +150,8 @@ class Bench:
         return self._device
 
     def probe(self) -> NetDevice:
-        """Have the driver find its card, and see to it that the device is registered."""
+        """Have the driver find its card, disabled as a reset leaves it, and see to it that the device is registered."""
+        self.card.config_write(PCI_COMMAND, 0, 2)
         device: Any = self.driver.probe(self.bus, self.stack, **self.probe_options)
         expect(isinstance(device, NetDevice), f"probe returned {device!r}, not a NetDevice", "return the device that alloc_etherdev made")
         self._device = device

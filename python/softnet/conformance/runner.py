@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import sys
-import sysconfig
 import tempfile
 import time
 import traceback
@@ -19,19 +18,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import IO, Any
 
-import fastring
-import softnet
 from softnet.conformance.bench import Bench, Failed
 from softnet.conformance.contract import CannotRun, describe, load_driver
+from softnet.conformance.manual import DOCUMENT
+from softnet.conformance.places import OURS, driver_frame, short
 from softnet.conformance.scenarios import Options, run_scenario
 
 PACKETS_PER_SECOND = 500  # each way, in Python and with every rule checked: what a time limit allows for
 MOST_TIMEOUTS = 2  # scenarios: then the others are not run
 GRACE = 2.0  # seconds after its time limit until a process that does not end is killed
-OURS = (*(f"{Path(module.__path__[0])}{os.sep}" for module in (softnet, fastring)), f"{sysconfig.get_path('stdlib')}{os.sep}")
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ def _run_here(spec: str, name: str, options: Options) -> Result:
         result.status, result.why = "failed", str(error)
         result.found.append(Found("", "", name, "", "", str(error), error.instead))
     except BaseException as error:  # the driver's: SystemExit, too
-        where = _driver_frame(error)
+        where = driver_frame(traceback.extract_tb(error.__traceback__))
         operation = f"in {where[1]} " if where else ""
         result.status, result.why = "failed", f"{operation}{describe(error)}".strip()
         place = where[0] if where else ""
@@ -136,22 +133,12 @@ def _add_findings(result: Result, bench: Bench) -> None:
             seen.add((found.rule, found.where, found.operation))
             result.found.append(found)
         result.counts[found.rule] = bench.checker.counts[rule.number]
+    for access in bench.manual.accesses:
+        instead = f"see what section {access.breach.section} asks of this access"
+        result.found.append(Found(access.rule, DOCUMENT, access.topic, access.operation, access.where, access.detail, instead))
+    result.counts |= bench.manual.counts
     if result.counts and result.status == "ok":
         result.status, result.why = "failed", f"{', '.join(result.counts)} broken"
-
-
-def _driver_frame(error: BaseException) -> tuple[str, str] | None:
-    """File:line and function of the innermost of the driver's own code that it came through."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith(OURS) and os.path.isabs(frame.filename):
-            return f"{_short(frame.filename)}:{frame.lineno}", frame.name
-    return None
-
-
-def _short(path: str) -> str:
-    with suppress(ValueError):
-        return str(Path(path).relative_to(Path.cwd()))
-    return path
 
 
 # --- processes ---
@@ -222,7 +209,7 @@ def _child(work: Callable[[Alive], dict[str, Any]], answer: Connection, traces: 
 
 def _death(code: int | None, trace: str, limit: float, timed_out: bool) -> dict[str, Any]:
     frames = re.findall(r'File "([^"]+)", line (\d+)', trace.partition(__file__)[0])  # the innermost first, up to this module's
-    drivers = [f"{_short(path)}:{line}" for path, line in frames if not path.startswith(OURS)]
+    drivers = [f"{short(path)}:{line}" for path, line in frames if not path.startswith(OURS)]
     where = drivers[0] if drivers else ""
     at = f" (at {where})" if where else ""
     timed_out = timed_out or trace.startswith("Timeout")

@@ -47,7 +47,7 @@ def _queue(bench: Bench) -> tuple[str, str]:
     waiting = queue.qdisc.qlen if queue.qdisc is not None else 0
     state = f"tx-0 is stopped by {by}, {waiting} packets wait, {ring}"
     if head != tail:
-        return state, "see that the card's transmit unit is enabled, and the link up"
+        return state, "see that transmit unit and bus master are enabled, and the link is up"
     if queue.txq.inflight:
         return (
             f"{state}, and {queue.txq.inflight} bytes of it are not completed",
