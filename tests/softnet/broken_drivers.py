@@ -198,6 +198,18 @@ class NoPciEnable(Driver):
         return super().probe(bus, stack)
 
 
+class IgnoresTheBudget(Driver):
+    def clean_rx(self, budget):
+        return super().clean_rx(RING)
+
+
+class NeverMasks(Driver):
+    def interrupt(self):
+        if self.bus.read(regs.ICR):
+            self.check_link()
+            self.napi.napi_schedule()
+
+
 class NeverSchedules(Driver):
     def interrupt(self):
         self.check_link()

@@ -192,6 +192,19 @@ def test_the_place_of_a_broken_rule_is_the_drivers_own(checked, name, rule, begi
 
 
 @pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("IgnoresTheBudget", "127 packets of work with a budget of 64"),
+        ("NeverMasks", "an interrupt came while <NapiStruct: scheduled, .*: they were not masked when it was scheduled"),
+    ],
+)
+def test_more_packets_than_a_poll_takes_show_what_breaks_napis_rules(checked, name, detail):
+    status, report = checked(broken(name), "--only", "overload")
+    assert (status, report["scenarios"][0]["why"]) == (1, "rule 15 (napi-misused) broken")
+    assert re.match(detail, report["findings"][0]["detail"])
+
+
+@pytest.mark.parametrize(
     ("name", "rule", "section", "access"),
     [
         ("AppendsNoCrc", "strict tx-no-ifcs", "3.3.3", "start_xmit, write of TDT"),

@@ -35,6 +35,7 @@ NEAR, FAR = bytes.fromhex("525400000001"), bytes.fromhex("525400000002")
 ETHERTYPE = b"\x88\xb5"  # for local experiments (IEEE 802)
 PCI_COMMAND = 4
 MS, SECOND = 1_000_000, 1_000_000_000
+STANDSTILL = 5 * SECOND  # without a packet: what is waited for does not come
 LINK_TIME = 20 * SECOND  # autonegotiation takes 3
 WINDOW = 1 << 20  # of the driver's memory, looked at after stop: as much as was allocated, or more
 
@@ -111,16 +112,19 @@ class Arrivals(BurstSink):
 
 
 class Bench:
-    """One driver under test, probed with `probe_options`. `far_budget`: packets that the other end takes in one `far_poll`.
+    """One driver under test, probed with `probe_options`. `far_budget`: packets that the other end takes in one `far_poll`; `budget`: here.
 
     Counts what was given to the driver (`sent`) and what became of it: `arrived` at the other end, or freed as dropped.
     """
 
-    def __init__(self, driver: UserDriver, *, probe_options: Mapping[str, object] | None = None, far_budget: int = 300) -> None:
+    def __init__(
+        self, driver: UserDriver, *, probe_options: Mapping[str, object] | None = None, budget: int = 300, far_budget: int = 300
+    ) -> None:
         self.driver = driver
         self.probe_options = dict(probe_options or {})
         self.clock = VirtualClock(start=SECOND)
         self.stack, self.far_stack = Stack(clock=self.clock), Stack(clock=self.clock)
+        self.stack.softirq = Softirq(self.clock, budget=budget)
         self.checker = checks.enable(self.stack)
         self.far_stack.softirq = Softirq(self.clock, budget=far_budget)
         self.memory, self._far_memory = Memory(size=1 << 26), HostMemory(size=1 << 24)
@@ -253,11 +257,26 @@ class Bench:
             if frames:
                 self.run(MS)
 
+    def offer_at_once(self, frames: list[bytes]) -> None:
+        """Have the other end send frames of which its ring takes all, while the driver under test does not run."""
+        self.offered += len(frames)
+        taken = self.far.xmit_target.xmit(Burst.from_packets(frames))
+        expect(taken == len(frames), f"the other end sent {taken} of {len(frames)} frames", "send no PAUSE frame, and keep the link up")
+        self.far_stack.run()
+
     def take_arrived(self) -> list[bytes]:
         """What arrived at the other end since the last call."""
         taken = self.far_got.take()
         self.arrived += len(taken)
         return taken
+
+    def wait_arrived(self, count: int) -> None:
+        """Until so many frames arrived, or the queue is empty, or nothing arrived for STANDSTILL: what is missing then stays so."""
+        qdisc, waited, arrived = self.near.tx[0].qdisc, 0, len(self.far_got.frames)
+        while arrived < count and qdisc.qlen and waited < STANDSTILL:
+            self.run(MS)
+            before, arrived = arrived, len(self.far_got.frames)
+            waited = waited + MS if arrived == before else 0
 
     def take_received(self) -> list[bytes]:
         """What the driver under test passed up since the last call."""

@@ -16,9 +16,9 @@ from softnet.ethernet import ETH_HLEN, VLAN_HLEN
 
 TIMES = 5
 JUMBO = 9000
+BUDGET = 64  # packets in one softirq: a poll's, if it takes all of them
 EVERYTHING = 1 << 30  # bytes: a byte limit that is none
 MOST_DESCRIPTORS = 5120  # more than the card has in a ring, and at the other end
-STANDSTILL = 5 * SECOND  # without a packet: what is waited for does not come
 FIRST_SITES = 64  # allocations until it is open that are failed one by one; of later ones every eighth part, and all once it is open
 
 
@@ -58,7 +58,8 @@ def listing() -> str:
 
 def run_scenario(name: str, driver: UserDriver, options: Options, made: Callable[[Bench], object]) -> str:
     """Run one; `made` is told of its Bench. Raises Failed, or what the driver raised."""
-    bench = Bench(driver, probe_options=options.probe, far_budget=16 if name == "slow-wire" else 300)
+    budgets = {"slow-wire": {"far_budget": 16}, "overload": {"budget": BUDGET}}
+    bench = Bench(driver, probe_options=options.probe, **budgets.get(name, {}))
     made(bench)
     bench.probe()
     done = SCENARIOS[name](bench, options)
@@ -180,6 +181,22 @@ def slow_wire(bench: Bench, options: Options) -> str:
     bench.expect_arrived("frames over a slow wire", wanted)
     expect(not near.tx[0].trans_timeout, "ndo_tx_timeout was called although packets moved", "complete, and wake, for each interrupt")
     return f"{len(wanted)} frames, {near.txq.stops} stops, {near.txq.wakes} wakes"
+
+
+@_scenario
+def overload(bench: Bench, options: Options) -> str:
+    """more packets arrive than a poll may take, and more while it is scheduled"""
+    bench.open()
+    for _ in range(TIMES):
+        back = bench.frames(4 * BUDGET, to=NEAR, by=FAR)
+        for start, stop in ((0, 2), (2, 3), (3, 4)):  # so that after each softirq as many wait as it took
+            bench.offer_at_once(back[start * BUDGET : stop * BUDGET])
+            bench.clock.fire_due()
+            bench.stack.softirq.net_rx_action()
+            bench.clock.advance(MS)
+        bench.run(50 * MS)
+        bench.expect_received("frames that came faster than a poll takes them", back)
+    return f"{TIMES} times, {4 * BUDGET} packets with {BUDGET} a softirq"
 
 
 @_scenario
@@ -371,16 +388,7 @@ def traffic(bench: Bench, options: Options) -> str:
         bench.send(out[first : first + count])
         bench.offer(back[first : first + count])
         bench.run(MS)
-        _wait_for(bench, count)
+        bench.wait_arrived(count)
         bench.expect_arrived(f"frames sent, from number {start} on,", out[first : first + count])
         bench.expect_received(f"frames received, from number {start} on,", back[first : first + count])
     return f"{options.packets:,} frames each way"
-
-
-def _wait_for(bench: Bench, count: int) -> None:
-    """Until so many frames arrived, or the queue is empty, or nothing arrived for STANDSTILL: what is missing then stays so."""
-    qdisc, waited, arrived = bench.near.tx[0].qdisc, 0, len(bench.far_got.frames)
-    while arrived < count and qdisc.qlen and waited < STANDSTILL:
-        bench.run(MS)
-        before, arrived = arrived, len(bench.far_got.frames)
-        waited = waited + MS if arrived == before else 0
