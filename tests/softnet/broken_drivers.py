@@ -11,7 +11,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 import minimal_e1000
 from minimal_e1000 import EVERY_CAUSE, RING, Driver, regs
 
+from softnet import Feature
 from softnet.dma import DMA_TO_DEVICE
+from softnet.validate_xmit import skb_checksum_help
 
 
 class LeaksRings(Driver):
@@ -208,6 +210,32 @@ class NeverMasks(Driver):
         if self.bus.read(regs.ICR):
             self.check_link()
             self.napi.napi_schedule()
+
+
+class SendsTheFirstPiece(Driver):
+    def map_pieces(self, pieces):
+        return super().map_pieces(pieces[:1])
+
+
+class ClaimsOffloads(Driver):
+    """And does none of them."""
+
+    offloads = Feature.HW_CSUM
+
+    @classmethod
+    def probe(cls, bus, stack):
+        device = super().probe(bus, stack)
+        device.features |= cls.offloads
+        return device
+
+
+class ClaimsSegmentation(ClaimsOffloads):
+    offloads = Feature.HW_CSUM | Feature.TSO
+
+    def start_xmit(self, skb, device):
+        if skb.ip_summed and not skb.gso_size:
+            skb_checksum_help(skb)
+        return super().start_xmit(skb, device)
 
 
 class NeverSchedules(Driver):

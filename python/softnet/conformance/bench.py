@@ -37,6 +37,7 @@ PCI_COMMAND = 4
 MS, SECOND = 1_000_000, 1_000_000_000
 STANDSTILL = 5 * SECOND  # without a packet: what is waited for does not come
 LINK_TIME = 20 * SECOND  # autonegotiation takes 3
+EVERYTHING = 1 << 30  # bytes: a byte limit that is none
 WINDOW = 1 << 20  # of the driver's memory, looked at after stop: as much as was allocated, or more
 
 
@@ -201,6 +202,14 @@ class Bench:
         expect(not mappings, f"{mappings} buffers are still mapped for DMA after {after}", "pair every dma_map_single with an unmap")
         expect(not self.bus.irq.requested, f"the interrupt still has a handler after {after}", "call free_irq")
 
+    def lift_byte_limit(self) -> None:
+        """echo max > byte_queue_limits/limit_min: it is the ring that is to be full. Takes effect at a completion."""
+        txq = self.near.txq
+        txq.limit_min = EVERYTHING
+        self.exchange(1)
+        instead = "count the same bytes in netdev_tx_sent_queue and netdev_tx_completed_queue"
+        expect(not txq.inflight, f"{txq.inflight} bytes are in flight to BQL after all was sent", instead)
+
     # --- time ---
 
     def run(self, ns: int = 0, *, step: int = MS, far: bool = True) -> None:
@@ -230,12 +239,16 @@ class Bench:
     def send(self, frames: list[bytes]) -> None:
         """Send frames by the driver under test."""
         for each in frames:
-            skb = SkBuff.from_bytes(each, dev=self.near)
-            skb.protocol = int.from_bytes(each[12:14], "big")
-            skb.destructor = self._skb_freed
-            self.outstanding += 1
-            self.sent += 1
-            dev_queue_xmit(skb)
+            self.send_skb(SkBuff.from_bytes(each))
+
+    def send_skb(self, skb: SkBuff, *, segments: int = 1) -> None:
+        """Send a packet that so many frames come of."""
+        skb.dev = self.near
+        skb.protocol = int.from_bytes(skb.data[12:14], "big")
+        skb.destructor = self._skb_freed
+        self.outstanding += 1
+        self.sent += segments
+        dev_queue_xmit(skb)
 
     def _skb_freed(self, skb: SkBuff) -> None:
         self.outstanding -= 1

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 from softnet.conformance.bench import FAR, MS, NEAR, SECOND, Bench, expect, frame
 from softnet.conformance.contract import UserDriver
+from softnet.conformance.offloads import KINDS, send_kind
 from softnet.ethernet import ETH_HLEN, VLAN_HLEN
 
 TIMES = 5
 JUMBO = 9000
 BUDGET = 64  # packets in one softirq: a poll's, if it takes all of them
-EVERYTHING = 1 << 30  # bytes: a byte limit that is none
 MOST_DESCRIPTORS = 5120  # more than the card has in a ring, and at the other end
 FIRST_SITES = 64  # allocations until it is open that are failed one by one; of later ones every eighth part, and all once it is open
 
@@ -105,7 +105,7 @@ def stop_in_flight(bench: Bench, options: Options) -> str:
     """stop while packets are in the ring, and then open again"""
     for _ in range(TIMES):
         bench.open()
-        _lift_byte_limit(bench)
+        bench.lift_byte_limit()
         bench.card.unplug()  # without a link the card holds its packets
         bench.send(bench.frames(20))
         bench.near.stop()
@@ -139,7 +139,7 @@ def _fill_ring(bench: Bench) -> list[bytes]:
     near = bench.near
     near.change_tx_queue_len(2 * MOST_DESCRIPTORS)
     bench.open()
-    _lift_byte_limit(bench)
+    bench.lift_byte_limit()
     frames: list[bytes] = []
     while len(frames) < MOST_DESCRIPTORS and not (near.tx[0].driver_stopped and near.tx[0].qdisc.qlen > 512) and not near.txq.requeues:
         more = bench.frames(64)
@@ -154,21 +154,12 @@ def _fill_ring(bench: Bench) -> list[bytes]:
     return frames
 
 
-def _lift_byte_limit(bench: Bench) -> None:
-    """echo max > byte_queue_limits/limit_min: it is the ring that is to be full. Takes effect at a completion."""
-    near = bench.near
-    near.txq.limit_min = EVERYTHING
-    bench.exchange(1)
-    instead = "count the same bytes in netdev_tx_sent_queue and netdev_tx_completed_queue"
-    expect(not near.txq.inflight, f"{near.txq.inflight} bytes are in flight to BQL after all was sent", instead)
-
-
 @_scenario
 def slow_wire(bench: Bench, options: Options) -> str:
     """the other end takes 16 packets every 2 ms, and the stack has always more"""
     near = bench.near
     bench.open()
-    _lift_byte_limit(bench)
+    bench.lift_byte_limit()
     wanted: list[bytes] = []
     for _ in range(60):
         if near.tx[0].qdisc.qlen < 100:
@@ -373,6 +364,15 @@ def filters(bench: Bench, options: Options) -> str:
     near.uc.delete(second)
     passes(NEAR, True, "in the end")
     return "unicast, multicast, promiscuous, allmulti"
+
+
+@_scenario
+def offloads(bench: Bench, options: Options) -> str:
+    """packets in pieces, to be checksummed and to be segmented: what arrives is what software makes of them"""
+    bench.open()
+    for what, make in KINDS.items():
+        send_kind(bench, what, make)
+    return f"with {', '.join(bench.near.features.names) or 'no features'}"
 
 
 @_scenario
