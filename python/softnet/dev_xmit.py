@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from softnet.ethernet import PACKET_OUTGOING
 from softnet.netdev_features import Feature
-from softnet.netdev_ops import NETDEV_TX_BUSY
+from softnet.netdev_ops import NETDEV_TX_BUSY, NETDEV_TX_OK
 from softnet.netdev_tx import netdev_core_pick_tx
 from softnet.sch_generic import DEV_TX_WEIGHT, NET_XMIT_MASK, NET_XMIT_SUCCESS, Qdisc, qdisc_pkt_len_init
 from softnet.skbuff import DropReason, SkBuff
@@ -164,10 +164,9 @@ def dev_hard_start_xmit(skbs: list[SkBuff], device: NetDevice, queue: NetdevQueu
         if device.stack.taps or device.taps:
             tap_outgoing(skb, device)
         result = device.start_xmit(skb, device)
-        if result:
+        if result is not NETDEV_TX_OK and result != 0:
+            check_netdev_tx(result, device)
             if result >= NET_XMIT_MASK:  # otherwise a device below it dropped the packet (dev_xmit_complete)
-                if result != NETDEV_TX_BUSY:
-                    log.error("BUG %s code %d from start_xmit: neither OK nor BUSY", device.name, result)
                 skb.xmit_more = False
                 skbs.insert(0, skb)
                 queue.txq.count_requeue()
@@ -176,6 +175,20 @@ def dev_hard_start_xmit(skbs: list[SkBuff], device: NetDevice, queue: NetdevQueu
             queue.txq.trans_update(device.stack.clock.monotonic_ns())
         if skbs and queue.driver_stopped:
             return
+
+
+def check_netdev_tx(result: object, device: NetDevice) -> None:
+    """Raises TypeError for what start_xmit cannot answer: the packet is the driver's then.
+
+    After a code that is none it is kept, as the kernel does; with a checker it is OSError EINVAL, before the packet is freed twice.
+    """
+    right = "NETDEV_TX_OK, or, with the packet as it was, NETDEV_TX_BUSY"
+    if not isinstance(result, int):
+        raise TypeError(f"{device.name}: ndo_start_xmit returned {result!r}; it returns {right}")
+    if result >= NET_XMIT_MASK and result != NETDEV_TX_BUSY:
+        if device.stack.checker is not None:
+            raise OSError(errno.EINVAL, f"{device.name}: ndo_start_xmit returned {result!r}; it returns {right}")
+        log.error("BUG %s code %d from start_xmit: neither OK nor BUSY", device.name, result)
 
 
 def tap_outgoing(skb: SkBuff, device: NetDevice) -> None:

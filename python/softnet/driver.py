@@ -85,7 +85,10 @@ class NapiStruct(Napi):
         self._poll = poll
 
     def on_poll(self, budget: int) -> int:
-        return self._poll(self, budget)
+        work = self._poll(self, budget)
+        if not isinstance(work, int):
+            raise TypeError(f"{self.device.name}: poll returned {work!r}; it returns how many packets it received, 0 to {budget}")
+        return work
 
     def napi_gro_receive(self, skb: SkBuff) -> GroResult:
         """A received packet, after eth_type_trans, up the stack, merged with others of its flow. It is not the driver's any more."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -230,7 +230,7 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
             self.name_napi_threads()
             try:
                 self._call_op("validate_addr")
-                self._xmit = self.netdev_ops.open(self)
+                self._xmit = self._open_driver()
                 self._senders = []
             except BaseException:
                 self._set_running(False)
@@ -241,6 +241,16 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
             self.set_rx_mode()
             self.activate()
             self.tell(NetdevEvent.UP)
+
+    def _open_driver(self) -> XmitTarget | None:
+        """ndo_open. Raises TypeError for what it may not return; a driver that does not mean an error by it is stopped."""
+        target = self.netdev_ops.open(self)
+        if target is None or isinstance(target, XmitTarget):
+            return target
+        if not (isinstance(target, int) and target < 0):
+            with suppress(Exception):
+                self.netdev_ops.stop(self)
+        raise TypeError(f"{self.name}: ndo_open returned {target!r}; it returns None or an XmitTarget, and raises OSError if it fails")
 
     def stop(self) -> None:
         """Take it down (dev_close): nothing is transmitted, delivered or polled after it returns; again is harmless."""

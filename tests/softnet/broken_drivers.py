@@ -412,6 +412,38 @@ class WakesFromAThread(Driver):
         thread.join()
 
 
+class OpenReturnsAnError(Driver):
+    def open(self, device):
+        return -12
+
+
+class OpenReturnsItself(Driver):
+    def open(self, device):
+        super().open(device)
+        return self
+
+
+class XmitReturnsNothing(Driver):
+    def start_xmit(self, skb, device):
+        super().start_xmit(skb, device)
+
+
+class XmitReturnsANumber(Driver):
+    def start_xmit(self, skb, device):
+        super().start_xmit(skb, device)
+        return 99
+
+
+class XmitIsAsync(Driver):
+    async def start_xmit(self, skb, device):
+        return super().start_xmit(skb, device)
+
+
+class PollReturnsNothing(Driver):
+    def poll(self, napi, budget):
+        super().poll(napi, budget)
+
+
 class NoDevice(Driver):
     @classmethod
     def probe(cls, bus, stack):

@@ -226,6 +226,23 @@ def test_what_a_driver_does_against_the_manual_is_told_with_section_and_access(c
     assert report["scenarios"][0]["counts"][rule] >= 1
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("OpenReturnsAnError", "TypeError: eth0: ndo_open returned -12; it returns None or an XmitTarget, and raises OSError if it fails"),
+        ("OpenReturnsItself", "TypeError: eth0: ndo_open returned <"),
+        ("XmitReturnsNothing", "TypeError: eth0: ndo_start_xmit returned None; it returns NETDEV_TX_OK, or, with the packet as it was,"),
+        ("XmitReturnsANumber", "OSError: [Errno 22] eth0: ndo_start_xmit returned 99; it returns NETDEV_TX_OK, or"),
+        ("XmitIsAsync", "TypeError: eth0: ndo_start_xmit returned <coroutine object"),
+        ("PollReturnsNothing", "TypeError: eth0: poll returned None; it returns how many packets it received, 0 to 64"),
+    ],
+)
+def test_what_an_operation_returns_by_mistake_is_all_that_is_found(checked, name, says):
+    _, report = checked(broken(name), "--only", "open-stop")
+    (finding,) = report["findings"]
+    assert finding["detail"].startswith(f"it raised {says}")
+
+
 def test_what_a_driver_raises_is_told_with_its_line(fastring):
     outcome = fastring("check", broken("Raises"), "--only", "traffic", *FEW)
     assert outcome.status == 1

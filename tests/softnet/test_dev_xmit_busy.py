@@ -1,5 +1,7 @@
 """What dev_queue_xmit makes of a driver that answers BUSY, or worse: requeued in order, segments too, and nothing sent twice."""
 
+import re
+
 import pytest
 from drivers import MAC, RingDriver, make_device
 from scapy.layers.inet import TCP
@@ -70,9 +72,20 @@ def test_an_answer_that_is_none_is_named_as_a_bug_and_the_packet_kept(stack, cap
     driver = Moody(0x55)
     driver.start_xmit = lambda skb, device: 0x55
     device = make_device(stack, driver)
+    stack.checker = None  # with one it is an error
     send(device, b"x" * 60)
     assert "BUG eth0 code 85" in caplog.text
     assert device.tx[0].qdisc.qlen == 1
+
+
+@pytest.mark.parametrize("answer", [None, [], "ok", 1.0])
+def test_an_answer_that_is_no_code_is_refused_and_the_packet_gone(stack, answer):
+    driver = Moody(0)
+    driver.start_xmit = lambda skb, device: answer
+    device = make_device(stack, driver)
+    with pytest.raises(TypeError, match=f"eth0: ndo_start_xmit returned {re.escape(repr(answer))}; it returns NETDEV_TX_OK, or"):
+        send(device, b"x" * 60)
+    assert device.tx[0].qdisc.qlen == 0
 
 
 def segments_to_be(size, payload):

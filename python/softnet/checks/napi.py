@@ -67,7 +67,7 @@ class NapiMisuse(RuleGroup):
         if napi.disabled:
             self._report(event, "napi_complete_done", f"{napi!r}: it was polled while it is disabled")
         elif poll is not None:
-            if poll.completed and not napi.scheduled:
+            if poll.completed and not napi.scheduled and napi.error is None:  # else it raised: completed for it
                 self._report(event, "napi_complete_done", f"{napi!r} is completed twice in one poll")
             poll.completed += 1
             for line, before in poll.lines:
