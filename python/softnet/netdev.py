@@ -243,7 +243,13 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
             self.tell(NetdevEvent.UP)
 
     def _open_driver(self) -> XmitTarget | None:
-        """ndo_open. Raises TypeError for what it may not return; a driver that does not mean an error by it is stopped."""
+        """ndo_open. Raises OSError EOPNOTSUPP for a driver without one, or without ndo_stop.
+
+        TypeError for what it may not return; a driver that does not mean an error by it is stopped.
+        """
+        for name in ("open", "stop"):
+            if self._op(name) is None:
+                raise OSError(errno.EOPNOTSUPP, f"{self.name}: the driver has no {name}")
         target = self.netdev_ops.open(self)
         if target is None or isinstance(target, XmitTarget):
             return target
@@ -324,7 +330,8 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
         """ndo_start_xmit: see dev_xmit for what must be held. A driver that takes only bursts gets one of one packet."""
         if self._start_xmit is not None:
             return self._start_xmit(skb, device)
-        assert self._xmit is not None
+        if self._xmit is None:
+            raise OSError(errno.EOPNOTSUPP, f"{self.name}: the driver has no start_xmit, and ndo_open returned no XmitTarget")
         if self._xmit.xmit(Burst.from_packets([bytes(skb)])):
             skb.consume()
             return NetdevTx.OK

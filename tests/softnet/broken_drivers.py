@@ -439,6 +439,27 @@ class XmitIsAsync(Driver):
         return super().start_xmit(skb, device)
 
 
+class _Without(Driver):
+    lacks = ""
+
+    def __getattribute__(self, name):
+        if name == type(self).lacks:
+            raise AttributeError(name)
+        return super().__getattribute__(name)
+
+
+class HasNoOpen(_Without):
+    lacks = "open"
+
+
+class HasNoStop(_Without):
+    lacks = "stop"
+
+
+class HasNoXmit(_Without):
+    lacks = "start_xmit"
+
+
 class PollReturnsNothing(Driver):
     def poll(self, napi, budget):
         super().poll(napi, budget)

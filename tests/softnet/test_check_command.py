@@ -234,10 +234,13 @@ def test_what_a_driver_does_against_the_manual_is_told_with_section_and_access(c
         ("XmitReturnsNothing", "TypeError: eth0: ndo_start_xmit returned None; it returns NETDEV_TX_OK, or, with the packet as it was,"),
         ("XmitReturnsANumber", "OSError: [Errno 22] eth0: ndo_start_xmit returned 99; it returns NETDEV_TX_OK, or"),
         ("XmitIsAsync", "TypeError: eth0: ndo_start_xmit returned <coroutine object"),
+        ("HasNoOpen", "OSError: [Errno 95] eth0: the driver has no open"),
+        ("HasNoStop", "OSError: [Errno 95] eth0: the driver has no stop"),
+        ("HasNoXmit", "OSError: [Errno 95] eth0: the driver has no start_xmit, and ndo_open returned no XmitTarget"),
         ("PollReturnsNothing", "TypeError: eth0: poll returned None; it returns how many packets it received, 0 to 64"),
     ],
 )
-def test_what_an_operation_returns_by_mistake_is_all_that_is_found(checked, name, says):
+def test_an_operation_that_lacks_or_returns_rubbish_by_mistake_is_all_that_is_found(checked, name, says):
     _, report = checked(broken(name), "--only", "open-stop")
     (finding,) = report["findings"]
     assert finding["detail"].startswith(f"it raised {says}")
