@@ -270,6 +270,15 @@ class TimeoutDoesNothing(Driver):
         pass
 
 
+class ForgetsRxMode(Driver):
+    """In the reset after a timeout."""
+
+    def reset_task(self):
+        self.device.set_rx_mode = lambda: None
+        super().reset_task()
+        del self.device.set_rx_mode
+
+
 class NoTimeout(Driver):
     tx_timeout = None
 

@@ -96,6 +96,7 @@ BREACHES = {
     "NeverCompletes": ("full-ring", "64 bytes are in flight to BQL after all was sent"),
     "IgnoresTheLink": ("link-flap", "the cable is out, and after 5 s there is a carrier"),
     "TimeoutDoesNothing": ("hang", "packets in the ring are not given up"),
+    "ForgetsRxMode": ("hang", "frames to others after ndo_tx_timeout's reset: 0 of 3 arrived"),
     "NoTimeout": ("hang", "no ndo_tx_timeout"),
     "ShortBuffers": ("mtu", "1518 bytes, 4 of them a VLAN tag, received: number 0 arrived with 1514 bytes for 1518"),
     "IgnoresRxMode": ("filters", "while promiscuous, 3 frames to 52:54:00:00:00:99 are to be passed up, and 0 were"),

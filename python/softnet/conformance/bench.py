@@ -314,9 +314,9 @@ class Bench:
         instead = "see that each descriptor is complete, and the doorbell (TDT) rung for the last: xmit_more is false then"
         self._expect_all(what, wanted, self.take_arrived(), instead, sending=True)
 
-    def expect_received(self, what: str, wanted: list[bytes]) -> None:
+    def expect_received(self, what: str, wanted: list[bytes], instead: str = "") -> None:
         """What was passed up is what the other end sent. Raises Failed."""
-        instead = "see that each packet with DD is passed up once, with its length, and its descriptor given back by RDT"
+        instead = instead or "see that each packet with DD is passed up once, with its length, and its descriptor given back by RDT"
         self._expect_all(what, wanted, self.take_received(), instead, sending=False)
 
     def _expect_all(self, what: str, wanted: list[bytes], got: list[bytes], instead: str, *, sending: bool) -> None:

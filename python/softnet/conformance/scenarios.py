@@ -283,6 +283,7 @@ def hang(bench: Bench, options: Options) -> str:
         "give it one, which schedules a reset; the stack calls it when a queue was stopped for 5 s",
     )
     _fill_ring(bench)
+    near.promiscuous = True
     bench.run(30 * SECOND, step=100 * MS, far=False)
     timeouts = near.tx[0].trans_timeout
     instead = "stop the queue when the ring is full, and leave the carrier on"
@@ -296,6 +297,10 @@ def hang(bench: Bench, options: Options) -> str:
     bench.run(5 * SECOND, step=10 * MS)
     bench.take_arrived()
     bench.exchange(20)
+    others = bench.frames(3, to=b"\x52\x54\0\0\0\x99", by=FAR)
+    bench.offer(others)
+    bench.run(20 * MS)
+    bench.expect_received("while promiscuous, frames to others after ndo_tx_timeout's reset", others, "program RCTL again after a reset")
     return f"ndo_tx_timeout {timeouts} times, {bench.sent - bench.arrived} packets given up and counted"
 
 
