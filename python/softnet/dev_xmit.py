@@ -42,7 +42,10 @@ def dev_queue_xmit(skb: SkBuff) -> int:
 
     Any thread. Only NET_XMIT_SUCCESS says that nothing was dropped so far; a device that is down or has no carrier drops, with _CN.
     """
-    device = skb.dev
+    try:
+        device = skb.dev
+    except AttributeError:
+        raise TypeError(f"an SkBuff is sent, not {skb!r}") from None
     if device is None:
         raise ValueError(f"{skb!r} has no device to be sent by")
     queue = netdev_core_pick_tx(device, skb)

@@ -87,8 +87,16 @@ class DeviceConfig(ReceiveMode):
         self.name_assign_type = assigned
 
     def set_alias(self, alias: str) -> None:
-        """dev_set_alias: `ip link set ... alias`. Raises OSError EINVAL for more than 255 bytes."""
-        if len(alias.encode()) >= IFALIASZ:
+        """dev_set_alias: `ip link set ... alias`. Raises OSError EINVAL for more than 255 bytes, for a NUL and for what is no UTF-8."""
+        if not isinstance(alias, str):
+            raise TypeError(f"{self.name}: an alias is a text, not {alias!r}")
+        try:
+            size = len(alias.encode())
+        except UnicodeEncodeError:
+            size = -1
+        if size < 0 or "\0" in alias:
+            raise OSError(errno.EINVAL, f"{self.name}: an alias is UTF-8 without a NUL, not {alias[:IFALIASZ]!r}")
+        if size >= IFALIASZ:
             raise OSError(errno.EINVAL, f"{self.name}: an alias has at most {IFALIASZ - 1} bytes")
         self.ifalias = alias
 

@@ -71,6 +71,8 @@ class ReceiveMode(LinkState):
 
         Raises OSError EOPNOTSUPP without the driver's operation, EADDRNOTAVAIL, a notifier's, or the driver's.
         """
+        if not isinstance(address, bytes | bytearray | memoryview):
+            raise TypeError(f"{self.name}: an address is six bytes, not {address!r}")  # bytes(1 << 31) would make as many
         address = bytes(address)
         with self.stack.rtnl:
             change = self._op("set_mac_address")

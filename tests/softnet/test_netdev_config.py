@@ -7,7 +7,7 @@ import threading
 import pytest
 from control import MAC, Listener, NotingDriver, QuietDriver, new_device
 
-from softnet import Feature, Flag, NetDevice
+from softnet import Feature, Flag, NetDevice, dev_queue_xmit
 from softnet.netdev_features import fix_features
 from softnet.netdev_rx_mode import COUNT_MAX, AddrAssign
 
@@ -103,6 +103,25 @@ def test_the_address_changes_while_up(device, driver, stack):
 def test_an_address_no_card_may_have_is_refused(device, driver, address):
     assert refusal(device.set_mac_address, address) == errno.EADDRNOTAVAIL
     assert (device.dev_addr, driver.calls) == (MAC, [])
+
+
+@pytest.mark.parametrize("value", [1 << 31, None, "02:00:00:00:00:01", [2, 0, 0, 0, 0, 1]])
+def test_an_address_is_bytes(device, value):
+    with pytest.raises(TypeError, match="an address is six bytes, not "):
+        device.set_mac_address(value)
+
+
+@pytest.mark.parametrize("alias", ["a\0b", "\udc80"])
+def test_an_alias_is_text_that_can_be_written(device, alias):
+    assert refusal(device.set_alias, alias) == errno.EINVAL
+    with pytest.raises(TypeError, match="an alias is a text, not 5"):
+        device.set_alias(5)
+
+
+@pytest.mark.parametrize("what", [None, b"packet", 5])
+def test_what_is_sent_is_an_skbuff(what):
+    with pytest.raises(TypeError, match="an SkBuff is sent, not "):
+        dev_queue_xmit(what)
 
 
 def test_an_address_that_a_notifier_or_the_driver_refuses_stays(device, driver, stack):
