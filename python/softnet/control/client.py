@@ -100,8 +100,8 @@ def find(*, pid: int | None = None, path: str | os.PathLike[str] | None = None) 
         return ControlClient(path)
     found = running(pid)
     if not found:
-        whose = "no process here" if pid is None else f"process {pid} does not run, or"
-        raise OSError(errno.ENOENT, f"{whose} serves a card: start one with `fastring replay --control` or softnet.control.ControlServer")
+        whose = "no process here serves a card" if pid is None else f"process {pid} does not run, or serves none"
+        raise OSError(errno.ENOENT, f"{whose}: start one with `fastring replay --control` or softnet.control.ControlServer")
     if len(found) > 1:
         those = ", ".join(f"{path} (pid {number})" for number, _, path in found)
         raise OSError(errno.EINVAL, f"there are several, say which with --pid or --socket: {those}")

@@ -62,7 +62,7 @@ class Methods:
             return error_of(error)
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
             log.debug("a control request failed", exc_info=True)
-            return error_of(OSError(errno.EINVAL, f"{type(error).__name__}: {error}"))
+            return error_of(OSError(errno.EINVAL, f"{call['method']!s:.80} does not take such parameters: {error}"))
         except Exception as error:
             log.exception("a control request failed: %r", call)
             return error_of(OSError(errno.EIO, f"{type(error).__name__}: {error}"))
@@ -141,7 +141,7 @@ def check(function: Callable[..., Any], parameters: dict[str, Any], *before: obj
 
 KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,), "int": (int,), "bool": (bool,), "str | None": (str, type(None)), "int | None": (int, type(None)),
-    "dict[str, bool]": (dict,),
+    "bool | None": (bool, type(None)), "dict[str, bool]": (dict,),
 }  # fmt: skip
 
 

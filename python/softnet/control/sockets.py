@@ -80,7 +80,10 @@ def listen(path: str) -> socket.socket:
     check_path(hidden)
     server = new_socket()
     try:
-        server.bind(hidden)
+        try:
+            server.bind(hidden)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
         try:
             os.chmod(hidden, 0o600)
             server.listen(16)

@@ -50,7 +50,8 @@ def test_without_a_card_it_says_how_to_get_one(fastring, tmp_path, monkeypatch):
     for words in (("ip", "link"), ("ethtool", "eth0"), ("tc", "qdisc"), ("cat", "/proc/net/dev"), ("ip", "link", "--pid", "1")):
         outcome = fastring(*words)
         assert (outcome.status, outcome.out) == (2, "")
-        assert "serves a card: start one with `fastring replay --control` or softnet.control.ControlServer\n" in outcome.err
+        whose = "process 1 does not run, or serves none" if "--pid" in words else "no process here serves a card"
+        assert outcome.err.endswith(f"{whose}: start one with `fastring replay --control` or softnet.control.ControlServer\n")
     assert fastring("ip", "l", "--socket", "/no/such").err == "fastring ip: /no/such: No such file or directory\n"
 
 
@@ -139,3 +140,8 @@ def test_json_is_laid_out_as_iproute2_does_it():
     assert pretty([{"a": 1, "b": [True, None], "c": {"d": "x"}}, {}]) == (
         '[ {\n        "a": 1,\n        "b": [ true,null ],\n        "c": {\n            "d": "x"\n        }\n    },{ } ]\n'
     )
+
+
+def test_a_control_socket_that_cannot_be_made_is_named(fastring, data):
+    outcome = fastring("replay", data / "short.pcap", "--limit", 1, "--control", "/no/such/socket")
+    assert (outcome.status, outcome.err) == (2, "fastring replay: /no/such/socket: No such file or directory\n")
