@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from softnet.conformance import command
+from softnet.conformance import command, report
+from softnet.conformance.runner import Found, Result
 from softnet.conformance.scenarios import SCENARIOS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -449,6 +450,21 @@ def test_a_report_that_cannot_be_written_is_still_printed(fastring):
     status, out, err = fastring("check", "e1000.driver:probe", "--only", "probe-remove", "--junit", "/dev/full")
     assert out.endswith("e1000.driver:probe: 1 scenario, nothing found\n")
     assert (status, err) == (2, "fastring check: /dev/full: No space left on device\n")
+
+
+def test_what_differs_in_figures_alone_is_one_finding():
+    def result(name, *details):
+        return Result(name, "failed", "", found=[Found("", "", name, "poll", "x.py:3", detail, "") for detail in details])
+
+    results = [
+        result("mtu", "freed twice: 1514 bytes at 0x7f2a", "freed twice: 64 bytes at 0x7f2b"),
+        result("hang", "freed twice: 64 bytes at 0x12"),
+        result("traffic", "lost: 64 bytes at 0x12"),
+    ]
+    assert [(found.detail, names) for found, names in report.collected(results)] == [
+        ("freed twice: 1514 bytes at 0x7f2a", ["mtu", "hang"]),
+        ("lost: 64 bytes at 0x12", ["traffic"]),
+    ]
 
 
 def test_json_tells_of_each_finding_what_where_and_what_to_do(checked):

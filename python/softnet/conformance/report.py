@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,6 +11,8 @@ from typing import IO, Any
 from fastring.capture_error import printable
 from softnet.conformance.runner import Found, Result
 
+FIGURES = re.compile(r"0x[0-9a-f]+|\d+")  # of lengths, counts, addresses: one mistake shows many
+
 
 def is_clean(results: Sequence[Result]) -> bool:
     """Whether all was run, and nothing failed."""
@@ -17,12 +20,14 @@ def is_clean(results: Sequence[Result]) -> bool:
 
 
 def collected(results: Sequence[Result]) -> list[tuple[Found, list[str]]]:
-    """The findings of all scenarios, those at one place together, with the scenarios that found each."""
+    """The findings of all scenarios, those that differ but in figures together, with the scenarios that found each."""
     together: dict[tuple[str, ...], tuple[Found, list[str]]] = {}
     for result in results:
         for found in result.found:
-            key = (found.rule, found.where, found.operation, "" if found.rule else found.detail)
-            together.setdefault(key, (found, []))[1].append(result.name)
+            key = (found.rule, found.where, found.operation, "" if found.rule else FIGURES.sub("#", found.detail))
+            names = together.setdefault(key, (found, []))[1]
+            if result.name not in names:
+                names.append(result.name)
     return sorted(together.values(), key=lambda item: (not item[0].rule, item[0].rule, item[0].where))
 
 
