@@ -81,6 +81,8 @@ def test_a_file_may_be_called_as_a_module_that_is_there_already(checked, tmp_pat
 
 # --- broken drivers ---
 
+freed_ring = pytest.mark.unsanitized  # NeverQuiet has the card read a ring that was given back, which AddressSanitizer ends at once
+
 BREACHES = {
     "LeaksRings": ("open-stop", "bytes of coherent memory|bytes and mappings in use|handler"),
     "LeaksInProbe": ("probe-remove", "64 bytes of coherent memory are still allocated after remove"),
@@ -114,7 +116,10 @@ BREACHES = {
 }
 
 
-@pytest.mark.parametrize(("name", "scenario", "why"), [(name, *rest) for name, rest in BREACHES.items()], ids=list(BREACHES))
+@pytest.mark.parametrize(
+    ("name", "scenario", "why"),
+    [pytest.param(name, *rest, id=name, marks=[freed_ring] * (name == "NeverQuiet")) for name, rest in BREACHES.items()],
+)
 def test_a_broken_driver_fails_where_it_is_broken(checked, name, scenario, why):
     status, report = checked(broken(name), "--only", scenario)
     (result,) = report["scenarios"]
@@ -154,7 +159,7 @@ def line_of(text):
     [
         ("NeverStops", "slow-wire", "rule 1 (busy-while-awake)", "ndo_start_xmit"),
         ("KeepsInFlight", "stop-in-flight", "rule 10 (active-after-stop)", "ndo_stop"),
-        ("NeverQuiet", "open-stop", "rule 10 (active-after-stop)", "ndo_stop"),  # seen in the card's registers
+        pytest.param("NeverQuiet", "open-stop", "rule 10 (active-after-stop)", "ndo_stop", marks=freed_ring),  # seen in the card's registers
         ("KeepsMappings", "open-stop", "rule 17 (dma-mapping)", "ndo_stop"),
         ("UnmapsTwice", "open-stop", "rule 17 (dma-mapping)", "dma_unmap_single"),
         ("WakesAlways", "full-ring", "rule 3 (wake-without-room)", "netif_tx_wake_queue"),
@@ -488,6 +493,7 @@ def test_the_text_report_says_what_is_wrong_and_what_to_do(fastring):
     assert lines[-1].endswith(":IgnoresTheLink: 1 of 2 scenarios failed")
 
 
+@freed_ring
 def test_the_text_report_names_a_rules_document_and_topic(fastring):
     out = fastring("check", broken("NeverQuiet"), "--only", "open-stop").out
     assert "1. rule 10 (active-after-stop), in open-stop\n   at    " in out
