@@ -159,7 +159,7 @@ def line_of(text):
     [
         ("NeverStops", "slow-wire", "rule 1 (busy-while-awake)", "ndo_start_xmit"),
         ("KeepsInFlight", "stop-in-flight", "rule 10 (active-after-stop)", "ndo_stop"),
-        pytest.param("NeverQuiet", "open-stop", "rule 10 (active-after-stop)", "ndo_stop", marks=freed_ring),  # seen in the card's registers
+        pytest.param("NeverQuiet", "open-stop", "rule 10 (active-after-stop)", "ndo_stop", marks=freed_ring),
         ("KeepsMappings", "open-stop", "rule 17 (dma-mapping)", "ndo_stop"),
         ("UnmapsTwice", "open-stop", "rule 17 (dma-mapping)", "dma_unmap_single"),
         ("WakesAlways", "full-ring", "rule 3 (wake-without-room)", "netif_tx_wake_queue"),
