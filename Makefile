@@ -47,8 +47,8 @@ lint: build .venv/.extra-lint  ## ruff, cython-lint, mypy, and the type stubs he
 	[ -z "$$failed" ]
 
 # The two checking builds are installed, not editable, so that no module of the ordinary build is found first.
-# The packaging tests build with the ordinary switches: `make test` runs them.
-CHECKED_TESTS = FASTRING_INSTALLED=1 .venv-$@/bin/pytest --ignore tests/packaging $(ARGS)
+# The packaging tests build with the ordinary switches, and models have nothing of ours compiled: `make test` runs them.
+CHECKED_TESTS = FASTRING_INSTALLED=1 .venv-$@/bin/pytest --ignore tests/packaging --ignore tests/model $(ARGS)
 
 debug: .venv-debug/.built  ## build with assertions, bounds checks and UBSAN, and run the tests
 	@$(CHECKED_TESTS)

@@ -43,8 +43,8 @@ class RingDriver:
         if self.free() < self.stop_below:
             self.ring_doorbell()
             return NETDEV_TX_BUSY
+        txq.tx_sent(len(skb))  # before a completion on another thread can find it
         self.ring.append(skb)
-        txq.tx_sent(len(skb))
         self.unrung += 1
         txq.txq_maybe_stop(self.free, self.stop_below, self.start_at)
         if not skb.xmit_more or txq.xmit_stopped:

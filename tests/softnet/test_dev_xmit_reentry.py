@@ -137,7 +137,7 @@ def test_threads_that_send_into_one_device_lose_nothing_and_keep_their_order(sta
     device.tx_queue_len = 200
     device.stop()
     device.open()
-    done, both, results, count = threading.Event(), threading.Barrier(2), {}, 4000
+    done, both, results, count = threading.Event(), threading.Barrier(2), {}, 1500
 
     def sender(number):
         results[number] = []
@@ -160,9 +160,9 @@ def test_threads_that_send_into_one_device_lose_nothing_and_keep_their_order(sta
         for thread in (*threads, completer):
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(300)
         done.set()
-        completer.join(60)
+        completer.join(300)
         assert not completer.is_alive()
     finally:
         sys.setswitchinterval(interval)

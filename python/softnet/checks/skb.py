@@ -144,6 +144,8 @@ class SkbRules(RuleGroup):
                 self._lost.append((owner.name, each))  # told of by the next hook: what a weakref's callback raises goes nowhere
 
         taken[key] = _Taken(ref(skb, lost), len(skb), now, call.where)
+        if skb.freed:  # meanwhile, by a completion on another thread
+            taken.pop(key, None)
 
     def _tell_lost(self) -> None:
         while self._lost:
