@@ -127,8 +127,11 @@ def test_a_sender_that_is_taken_down_ends_the_replay_with_its_result(replay):
 
 def test_cards_are_held_after_the_last_frame(replay, fastring):
     process = replay("--hold", 60, "--clock", "virtual")
-    for _ in range(5):  # the first may be answered before it is held
+    for _ in range(100):  # the first may be answered before it is held
         outcome = fastring("ip", "-s", "link", "show", "eth1", "--pid", process.pid)
+        if "5038042   11017 " in outcome.out:
+            break
+        time.sleep(0.1)
     assert "5038042   11017 " in outcome.out
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
