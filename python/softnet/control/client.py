@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from typing import Any
 
 from softnet.control import sockets
@@ -20,7 +21,10 @@ class ControlError(OSError):
 
 
 class ControlClient:
-    """A connection to the ControlServer at `path`. Raises OSError: ENOENT, ECONNREFUSED, EACCES; EPROTO if it is no ControlServer."""
+    """A connection to the ControlServer at `path`.
+
+    Raises OSError: ENOENT, ECONNREFUSED, EACCES; EAGAIN if too many others wait; EPROTO if it is no ControlServer.
+    """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = TIMEOUT) -> None:
         self.path = os.fspath(path)
@@ -28,11 +32,7 @@ class ControlClient:
         self._socket = sockets.new_socket()
         try:
             self._socket.settimeout(min(timeout, GREETING))
-            try:
-                self._socket.connect(self.path)
-            except OSError as error:
-                number = error.errno or errno.ETIMEDOUT
-                raise OSError(number, os.strerror(number), self.path) from None
+            self._connect(time.monotonic() + min(timeout, GREETING))
             hello = self._read()
             if hello.get("fastring") != 1:
                 raise OSError(errno.EPROTO, "who answers is no fastring of this version", self.path)
@@ -41,6 +41,18 @@ class ControlClient:
             self._socket.close()
             raise
         self.pid, self.name = hello.get("pid"), hello.get("name")
+
+    def _connect(self, deadline: float) -> None:
+        while True:
+            try:
+                return self._socket.connect(self.path)
+            except BlockingIOError:  # its backlog is full: the kernel waits for no socket that has a timeout
+                if time.monotonic() >= deadline:
+                    raise BlockingIOError(errno.EAGAIN, "too many others wait to be served", self.path) from None
+                time.sleep(0.01)
+            except OSError as error:
+                number = error.errno or errno.ETIMEDOUT
+                raise OSError(number, os.strerror(number), self.path) from None
 
     def call(self, method: str, **parameters: Any) -> Any:
         """Ask; returns the result. Raises ControlError for what was answered, other OSErrors if nobody answers."""

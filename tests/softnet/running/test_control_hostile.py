@@ -223,6 +223,34 @@ def test_a_server_that_is_stopped_does_not_hold_who_asks(stack, monkeypatch):
             ControlClient(server.path + "2")
 
 
+@pytest.fixture
+def full(tmp_path):
+    """A listening socket whose backlog is full."""
+    with ExitStack() as those:
+        listening = those.enter_context(sockets.new_socket())
+        listening.bind(f"{tmp_path}/full")
+        listening.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                waiting = those.enter_context(sockets.new_socket())
+                waiting.setblocking(False)
+                waiting.connect(listening.getsockname())
+        yield listening
+
+
+def test_one_waits_for_its_turn_to_connect(full, monkeypatch):
+    monkeypatch.setattr(client_module, "GREETING", 0.05)
+    monkeypatch.setattr(client_module.time, "sleep", lambda seconds: full.accept()[0].close())
+    with pytest.raises(TimeoutError, match="no answer"):  # it is connected, and nobody reads
+        ControlClient(full.getsockname())
+
+
+def test_one_does_not_wait_for_ever_to_connect(full, monkeypatch):
+    monkeypatch.setattr(client_module, "GREETING", 0.05)
+    with pytest.raises(BlockingIOError, match="too many others wait to be served"):
+        ControlClient(full.getsockname())
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_another_user_is_not_talked_to(stack):
     with tempfile.TemporaryDirectory() as folder, ControlServer(stack, f"{folder}/open") as server:
