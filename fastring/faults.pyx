@@ -93,6 +93,9 @@ cdef class FaultyWire(Wire):
         if self.inner is not None:
             self.inner.receiver_has_room()
 
+    cdef int poll(self, int budget) noexcept nogil:
+        return 0 if self.inner is None else self.inner.poll(budget)
+
     cdef uint32_t choose(self) noexcept nogil:
         """The faults of the next packet: bits by BAD_CRC ... As many draws for every packet, so that rates do not disturb each other."""
         cdef uint32_t i, faults = 0
@@ -176,6 +179,27 @@ cdef class FaultyWire(Wire):
     def counts(self):
         """How often each fault happened."""
         return {name: self.happened[i] for i, name in enumerate(NAMES)}
+
+    @property
+    def polled(self):
+        """As the inner wire."""
+        return self.inner is not None and self.inner.polled
+
+    def fileno(self):
+        return None if self.inner is None else self.inner.fileno()
+
+    @property
+    def held_up(self):
+        return self.inner is not None and self.inner.held_up
+
+    def failure(self):
+        return None if self.inner is None else self.inner.failure()
+
+    @property
+    def drops(self):
+        """What the faults lost, and the inner wire."""
+        lost = {} if self.inner is None else self.inner.drops
+        return lost | super().drops | ({"fault_lost": self.happened[LOST]} if self.happened[LOST] else {})
 
     def capabilities(self):
         return super().capabilities() if self.inner is None else self.inner.capabilities()

@@ -2,6 +2,8 @@ from collections.abc import Callable
 
 from typing_extensions import disjoint_base
 
+from fastring.wire import Wire
+
 @disjoint_base
 class IrqLine:
     error: BaseException | None
@@ -11,6 +13,8 @@ class IrqLine:
     def handled(self) -> int: ...
     @property
     def asserted(self) -> bool: ...
+    @property
+    def wire(self) -> Wire | None: ...
     @property
     def requested(self) -> bool: ...
     @property

@@ -95,6 +95,11 @@ cdef class IrqLine:
         return ran
 
     @property
+    def wire(self):
+        """The wire from outside the process whose frames make the device raise this line, for who waits for it; or None."""
+        return None
+
+    @property
     def requested(self):
         """Whether it has a handler."""
         return self.handler != NULL

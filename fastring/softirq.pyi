@@ -6,6 +6,7 @@ from fastring.clock import Clock
 from fastring.irq import IrqLine
 from fastring.kthread import Kthread
 from fastring.napi import Napi, NapiScheduler
+from fastring.wire import Wire
 
 @disjoint_base
 class Softirq(NapiScheduler):
@@ -22,6 +23,8 @@ class Softirq(NapiScheduler):
     def preempt(self) -> bool: ...
     @property
     def in_softirq(self) -> bool: ...
+    @property
+    def polled_wires(self) -> list[Wire]: ...
     @property
     def work_pending(self) -> bool: ...
     def add(self, napi: Napi) -> None: ...

@@ -380,6 +380,11 @@ cdef class Softirq(NapiScheduler):
         return bool(self.inside())
 
     @property
+    def polled_wires(self):
+        """The wires from outside the process that its runs look at: wait for their `fileno`."""
+        return [line.wire for line in self._irqs if line.wire is not None]
+
+    @property
     def work_pending(self):
         """Whether a run would do something: a line is up, or a NAPI is scheduled."""
         return bool(self.pending())

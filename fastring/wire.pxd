@@ -22,6 +22,7 @@ cdef class Wire:
     cdef int transmit(self, Frame* frames, int n) noexcept nogil
     cdef int _transmit_python(self, Frame* frames, int n) noexcept
     cdef void receiver_has_room(self) noexcept nogil
+    cdef int poll(self, int budget) noexcept nogil
     cdef void attach(self, receive_handler receive, room_handler room, void* context, object owner) except *
     cdef void detach(self) noexcept
     # For wires: hand frames to the attached card

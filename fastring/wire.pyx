@@ -59,6 +59,34 @@ cdef class Wire:
     cdef void receiver_has_room(self) noexcept nogil:
         """The attached card, having refused frames, has room again."""
 
+    cdef int poll(self, int budget) noexcept nogil:
+        """Move what waits outside the process, at most `budget` packets of it, to the card; and if the wire had held the card up and
+        has room again, let it go on. Returns how many packets moved, or -errno, which `failure` explains. See `polled`."""
+        return 0
+
+    @property
+    def polled(self):
+        """Whether its frames come from outside the process, so that who is attached has to `poll`. The same for its whole life."""
+        return False
+
+    def fileno(self):
+        """What to wait at: readable when `poll` may find something, epoll-able. None, unless `polled`."""
+        return None
+
+    @property
+    def held_up(self):
+        """Whether it holds the card up and owes it a call: wait for its `fileno` to be writable, too."""
+        return False
+
+    def failure(self):
+        """Why `poll` or `transmit` failed for good, an OSError that names the wire; or None. The card is on a dead wire then."""
+        return None
+
+    @property
+    def drops(self):
+        """Packets that the wire lost, by reason; both directions, never reset."""
+        return {"wire_lost": self.lost} if self.lost else {}
+
     cdef int deliver(self, Frame* frames, int n, bint may_refuse) noexcept nogil:
         """Hand n Frames to the attached card; with no card there they are taken and lost. Returns how many it took."""
         if self.receive == NULL:

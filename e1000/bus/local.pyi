@@ -2,6 +2,10 @@ from typing_extensions import disjoint_base
 
 from e1000.bus.base import Bus, HostMemory
 from e1000.device.card import E1000Device
+from fastring.irq import IrqLine
+
+@disjoint_base
+class LocalLine(IrqLine): ...
 
 @disjoint_base
 class LocalBus(Bus):

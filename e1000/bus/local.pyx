@@ -3,6 +3,29 @@
 from libc.stdint cimport uint32_t
 
 from e1000.bus.base cimport HostMemory
+from fastring.atomic cimport load_acquire32
+
+cdef enum:
+    WIRE_BUDGET = 64                # packets from outside between two looks at the interrupt line
+
+
+cdef class LocalLine(IrqLine):
+    """The card's INTA. Looking at it while it is down lets frames arrive from a wire that has to be polled."""
+
+    cdef void look(self) noexcept nogil:
+        if self.device is not None and self.device.polls and self.handler != NULL and not load_acquire32(&self.level):
+            if self.device.poll_wire(WIRE_BUDGET) < 0:
+                with gil:
+                    self.error = self.device.wire_failed()
+
+    cdef bint service(self) noexcept nogil:
+        self.look()
+        return IrqLine.service(self)
+
+    @property
+    def wire(self):
+        """What frames come from that nobody in this process sends, for who waits; or None."""
+        return None if self.device is None or not self.device.polls else self.device.wire
 
 
 cdef class LocalBus(Bus):
@@ -13,8 +36,10 @@ cdef class LocalBus(Bus):
 
     def __init__(self, E1000Device device not None, *, HostMemory memory=None, bint enabled=True):
         super().__init__(memory=memory)
+        cdef LocalLine line = LocalLine()
+        self.irq = line
         device.connect(self.memory.addresses, self.irq, enabled)
-        self.device = device
+        self.device = line.device = device
 
     cdef uint32_t read32(self, uint32_t offset) noexcept nogil:
         return self.device.read32(offset)
@@ -50,6 +75,7 @@ cdef class LocalBus(Bus):
         """Take the device off the bus; again is harmless. The memory stays its owner's."""
         if self.device.memory is self.memory.addresses:
             self.device.connect(None, None, True)
+            (<LocalLine>self.irq).device = None
 
     def __repr__(self):
         return f"<LocalBus: {self.device}>"

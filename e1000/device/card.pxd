@@ -17,6 +17,7 @@ from fastring.wire cimport Wire
 cdef class E1000Device:
     cdef Card* card
     cdef readonly Wire wire
+    cdef bint polls                     # the wire has to be polled
     cdef AddressSpace memory
     cdef IrqLine irq
     cdef readonly Clock clock
@@ -30,4 +31,6 @@ cdef class E1000Device:
     cdef uint32_t read32(self, uint32_t offset) noexcept nogil
     cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil
     cdef void set_wire(self, void* wire)
+    cdef int poll_wire(self, int budget) noexcept nogil
+    cdef object wire_failed(self)
     cdef void connect(self, AddressSpace memory, IrqLine irq, bint enabled) except *

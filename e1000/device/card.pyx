@@ -122,9 +122,11 @@ cdef class E1000Device:
         wire.attach(link_receive, link_room, self.card, self)
         self.wire = wire
         self.set_wire(<void*>wire)
+        self.polls = wire.polled
 
     def unplug(self):
         """Pull the cable; harmless without one."""
+        self.polls = False
         if self.wire is not None:
             wire = self.wire            # alive until no engine uses it
             self.set_wire(NULL)
@@ -138,6 +140,20 @@ cdef class E1000Device:
             self.card.wire = wire
             link_restart(self.card)
             unlock_card(lock)
+
+    cdef int poll_wire(self, int budget) noexcept nogil:
+        """Let what waits at the wire arrive. Returns how many packets moved, or -errno when the wire has died."""
+        cdef DeviceLock* lock = lock_card(self.card)
+        cdef int moved = 0
+        if self.polls:
+            moved = self.wire.poll(budget)
+        unlock_card(lock)
+        return moved
+
+    cdef object wire_failed(self):
+        """Why the wire died, said once: it is not polled any more."""
+        self.polls = False
+        return self.wire.failure()
 
     cdef void connect(self, AddressSpace memory, IrqLine irq, bint enabled) except *:
         """Used by a bus: the memory the card may reach, and its interrupt line; None, None takes them away.

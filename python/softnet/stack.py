@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
+import select
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -136,8 +139,9 @@ class Stack:
         """Fire due timers and run the softirqs until nothing is pending; return how many packets and interrupts they handled.
 
         Where there is a ksoftirqd, for 2 ms or ten rounds, and the rest is left to that (__do_softirq); what that met with is raised here.
+        Frames from outside the process may never end, so where a wire brings some it is 2 ms, too, and the rest is the next `run`'s.
         """
-        total, done, rounds, end = 0, 1, 0, 0
+        total, done, rounds, end, outside_end = 0, 1, 0, 0, 0
         for work in tuple(self.work):
             work()
         ksoftirqd = self.ksoftirqd
@@ -150,6 +154,10 @@ class Stack:
             if ksoftirqd is not None and (rounds >= MAX_SOFTIRQ_RESTART or self.clock.monotonic_ns() >= end):
                 ksoftirqd.wake_up()
                 break
+            if rounds == MAX_SOFTIRQ_RESTART and self.softirq.polled_wires:
+                outside_end = time.monotonic_ns() + MAX_SOFTIRQ_TIME
+            elif rounds > MAX_SOFTIRQ_RESTART and outside_end and time.monotonic_ns() >= outside_end:
+                break
             rounds += 1
             self.clock.fire_due()
             done = self.softirq.net_rx_action()
@@ -158,6 +166,26 @@ class Stack:
             self.linkwatch.run()
             total += done
         return total
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until `run` may have something to do, or `timeout` seconds; return whether it may. Signals are let through.
+
+        That is: a frame at a wire from outside the process, room at one that had none, a timer due (on a real clock), work pending.
+        Without a timeout and without any of these to wait for, raises ValueError rather than sleep for ever.
+        """
+        if self.softirq.work_pending or self._scheduled or self.work:
+            return True
+        waiter, wires = select.poll(), self.softirq.polled_wires
+        for wire in wires:
+            number = wire.fileno()
+            if number is not None:
+                waiter.register(number, select.POLLIN | (select.POLLOUT if wire.held_up else 0))
+        deadline = self.clock.next_deadline if isinstance(self.clock, MonotonicClock) else None
+        until = None if deadline is None else max(0.0, (deadline - self.clock.monotonic_ns()) / 1e9)
+        if timeout is None and until is None and not wires:
+            raise ValueError("there is nothing to wait for: no timer, and no wire that frames come from by themselves")
+        seconds = min(math.inf if limit is None else limit for limit in (timeout, until))
+        return bool(waiter.poll(None if seconds == math.inf else math.ceil(1000 * seconds))) or seconds == until
 
     def _run_ksoftirqd(self) -> None:
         """run_ksoftirqd, until nothing is pending. Timers and the link's events are left to `run`."""

@@ -47,6 +47,11 @@ def napi_race(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def socket_wire(tmp_path_factory):
+    return built(peers.build_extension, HERE / "socket_wire.pyx", tmp_path_factory.mktemp("socket_wire"))
+
+
+@pytest.fixture(scope="session")
 def mutable(tmp_path_factory):
     """TxQueue with a switch at each fence, and its races."""
     return built(mutable_txq.MutableTxq, tmp_path_factory.mktemp("mutable_txq"))

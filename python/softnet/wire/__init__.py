@@ -17,12 +17,16 @@ from softnet.wire.pcap import open_pcap, open_pcapng
 
 
 class WireKind(NamedTuple):
-    """One kind of wire: how to open it, whether a second card receives at its other end, and what help says of it."""
+    """One kind of wire: how to open it, whether a second card receives at its other end, and what help says of it.
+
+    `outside`: it leads out of the process (a HostWire), to where time is real.
+    """
 
     open: Callable[[str, Clock], Cabling]
     receives: bool
     syntax: str
     help: str
+    outside: bool = False
 
 
 KINDS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fastring.host_wire import HostWire
 from fastring.wire import Wire
 
 
@@ -31,3 +32,8 @@ class Cabling:
         finally:
             if self.far is not None:
                 self.far.close()
+
+
+def host_cabling(wire: HostWire) -> Cabling:
+    """What a spec makes of a wire that leads out of the process."""
+    return Cabling(wire, taken=lambda: (wire.tx_packets, wire.tx_bytes), drops=lambda: wire.drops)

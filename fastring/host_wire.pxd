@@ -1,0 +1,25 @@
+"""HostWire: what wires to the world outside the process share."""
+
+from libc.stdint cimport uint64_t
+
+from fastring.burst cimport Frame
+from fastring.wire cimport Wire
+
+cdef enum:
+    STAGED = 256                    # Frames of one pull
+
+
+cdef class HostWire(Wire):
+    cdef Frame* staged              # [STAGED]: pulled, and [next_staged, staged_count) not yet delivered
+    cdef int next_staged, staged_count
+    cdef bint blocked               # a send took less than it was offered: `room` is owed
+    cdef int dead                   # errno it failed for good with, or 0
+    cdef readonly uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes   # taken from the card, and by it
+    cdef uint64_t tx_failed         # packets lost because it is dead
+    # For each kind of wire
+    cdef int send(self, Frame* frames, int n) noexcept nogil
+    cdef int pull(self, int most) noexcept nogil
+    cdef void recycle(self) noexcept nogil
+    cdef bint writable(self) noexcept nogil
+    cdef void die(self, int error) noexcept nogil
+    cdef int offer(self) noexcept nogil
