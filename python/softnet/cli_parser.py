@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from fastring.capture_error import printable
 
 BAD = 2  # exit status: bad usage or bad input
+MOST = (1 << 63) - 1  # a count on the command line
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,14 +20,6 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's, but what a command does not take is told by that command."""
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            self.prog = parsed.prog
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return parsed
-
     def error(self, message: str) -> NoReturn:
         self.exit(self.bad_usage, f"{self.prog}: {printable(message)}; see `{self.prog} --help`\n")
 
@@ -35,3 +29,31 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=26, width=120)
+
+
+def count(text: str) -> int:
+    """A whole number of 0 or more."""
+    shown = repr(text if len(text) <= 20 else text[:19] + "…")
+    if text.isdecimal() and (len(text) > 4000 or int(text) > MOST):  # int() refuses more digits than that
+        raise argparse.ArgumentTypeError(f"{shown} is too much: it is a whole number of 0 to {MOST}")
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"{shown} is not a whole number of 0 or more")
+    return value
+
+
+def names(text: str) -> list[str]:
+    """What is between commas or spaces."""
+    return text.replace(",", " ").split()
+
+
+def seconds(text: str) -> float:
+    """A time above 0."""
+    with suppress(ValueError):
+        value = float(text)
+        if 0 < value <= 1e6:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0, to 1e6 at most")

@@ -21,7 +21,7 @@ def check(arguments: argparse.Namespace) -> tuple[int, str]:
     if arguments.list:
         return OK, listing()
     if arguments.driver is None:
-        raise ValueError(f"which driver? MODULE:DRIVER is missing; see `{arguments.prog} --help`")
+        raise ValueError("which driver? MODULE:DRIVER is missing; see `fastring check --help`")
     names = chosen(arguments.only)
     check_loads(arguments.driver, arguments.timeout)
     if arguments.option:

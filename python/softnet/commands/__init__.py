@@ -1,0 +1,12 @@
+"""The commands of `fastring`, a module each: `parser()`, and `run(arguments)`, which gives the exit status and what to print.
+
+What is wrong with the arguments or the input is raised: OSError, ValueError; `softnet.cli` makes one line of it, and status 2.
+"""
+
+# In the order of `fastring --help`.
+COMMANDS = {
+    "replay": "send the frames of captures through a card",
+    "diff": "compare two captures frame by frame",
+    "trace": "print what a trace recorded, or convert it",
+    "check": "run a network driver of yours on the card, and tell what it does wrong",
+}
