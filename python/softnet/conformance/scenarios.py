@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from softnet.conformance.bench import FAR, MS, NEAR, SECOND, Bench, expect, frame
 from softnet.conformance.contract import UserDriver
 from softnet.conformance.offloads import KINDS, send_kind
+from softnet.conformance.rx_checksums import receive_kinds
 from softnet.ethernet import ETH_HLEN, VLAN_HLEN
 
 TIMES = 5
@@ -373,11 +374,17 @@ def filters(bench: Bench, options: Options) -> str:
 
 @_scenario
 def offloads(bench: Bench, options: Options) -> str:
-    """packets in pieces, to be checksummed and to be segmented: what arrives is what software makes of them"""
+    """packets in pieces, to be checksummed, segmented and tagged: what arrives is what software makes of them"""
     bench.open()
     for what, make in KINDS.items():
         send_kind(bench, what, make)
     return f"with {', '.join(bench.near.features.names) or 'no features'}"
+
+
+@_scenario
+def rx_checksums(bench: Bench, options: Options) -> str:
+    """packets with right and wrong checksums arrive: none is called good that is not"""
+    return receive_kinds(bench)
 
 
 @_scenario
