@@ -13,6 +13,7 @@ from minimal_e1000 import EVERY_CAUSE, RING, Driver, regs
 
 from softnet import Feature
 from softnet.dma import DMA_TO_DEVICE
+from softnet.skbuff import CHECKSUM_COMPLETE, CHECKSUM_UNNECESSARY
 from softnet.validate_xmit import skb_checksum_help
 
 
@@ -236,6 +237,35 @@ class ClaimsSegmentation(ClaimsOffloads):
         if skb.ip_summed and not skb.gso_size:
             skb_checksum_help(skb)
         return super().start_xmit(skb, device)
+
+
+class VouchesForAll(Driver):
+    """CHECKSUM_UNNECESSARY, whatever the descriptor says."""
+
+    def take_rx(self, i, word):
+        skb = super().take_rx(i, word)
+        if skb is not None:
+            skb.ip_summed = CHECKSUM_UNNECESSARY
+        return skb
+
+
+class WrongSum(Driver):
+    def take_rx(self, i, word):
+        skb = super().take_rx(i, word)
+        if skb is not None:
+            skb.ip_summed, skb.csum = CHECKSUM_COMPLETE, 0x1234
+        return skb
+
+
+class LosesTheTag(Driver):
+    """Takes a tag out, and says nothing of it."""
+
+    def take_rx(self, i, word):
+        skb = super().take_rx(i, word)
+        if skb is not None and bytes(skb.data[12:14]) == b"\x81\x00":
+            skb.data[4:16] = bytes(skb.data[:12])
+            skb.pull(4)
+        return skb
 
 
 class NeverSchedules(Driver):
