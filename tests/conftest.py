@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+sys.path.append(str(Path(__file__).resolve().parent))  # namespaces.py, for all
+
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 # A noisy machine is slow now and then, which is no failure; CI takes the same examples every time.
