@@ -17,7 +17,7 @@ export PYTHONSAFEPATH := 1
 .SHELLFLAGS := -ec
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench lint debug sanitize fuzz fuzz-coverage clean build
+.PHONY: help demo test bench lint debug sanitize fuzz fuzz-capture fuzz-coverage clean build
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -59,19 +59,27 @@ sanitize: .venv-sanitize/.built  ## build with all that and ASAN, and run the te
 
 FUZZ_ENVIRONMENT = PYTHONHOME="$$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 
+# $(call fuzz,HARNESS): what it learns is kept in build/fuzz/corpus-HARNESS.
+define fuzz
+@mkdir -p build/fuzz/corpus-$(1)
+.venv/bin/python tests/fuzz/seeds.py $(1) build/fuzz/seeds-$(1)
+$(FUZZ_ENVIRONMENT) PYTHONPATH=build/fuzz/lib build/fuzz/fuzz_$(1) -max_len=4096 -timeout=10 -artifact_prefix=build/fuzz/$(1)- \
+    $(or $(ARGS),-max_total_time=$(SECONDS) -verbosity=0 -print_final_stats=1 build/fuzz/corpus-$(1) build/fuzz/seeds-$(1) $(wildcard tests/fuzz/found/$(1))) \
+    2> build/fuzz/log || { cat build/fuzz/log >&2; exit 1; }
+sed -n 's/^stat::/$(1): /p' build/fuzz/log
+endef
+
 fuzz: build/fuzz/.built  ## fuzz the device for 60 s (SECONDS=600 for longer, ARGS=FILE for one input), with clang's libFuzzer, ASAN and UBSAN
-	@mkdir -p build/fuzz/corpus
-	.venv/bin/python tests/fuzz/seeds.py build/fuzz/seeds
-	$(FUZZ_ENVIRONMENT) PYTHONPATH=build/fuzz/lib build/fuzz/fuzz_device -max_len=4096 -timeout=10 -artifact_prefix=build/fuzz/ \
-	    $(or $(ARGS),-max_total_time=$(SECONDS) -verbosity=0 -print_final_stats=1 build/fuzz/corpus build/fuzz/seeds tests/fuzz/found) \
-	    2> build/fuzz/log || { cat build/fuzz/log >&2; exit 1; }
-	sed -n 's/^stat::/fuzz: /p' build/fuzz/log
+	$(call fuzz,device)
+
+fuzz-capture: build/fuzz/.built  ## the same with the capture reader
+	$(call fuzz,capture)
 
 fuzz-coverage: build/fuzz-coverage/.built  ## branch coverage of the device by all that make fuzz found so far (ARGS=--missing lists the rest)
-	@mkdir -p build/fuzz/corpus
-	.venv/bin/python tests/fuzz/seeds.py build/fuzz/seeds
+	@mkdir -p build/fuzz/corpus-device
+	.venv/bin/python tests/fuzz/seeds.py device build/fuzz/seeds-device
 	$(FUZZ_ENVIRONMENT) .venv/bin/python tests/fuzz/coverage.py --llvm=$(patsubst clang%,%,$(CLANG)) --least=80 $(ARGS) \
-	    build/fuzz-coverage build/fuzz/corpus build/fuzz/seeds tests/fuzz/found
+	    build/fuzz-coverage build/fuzz/corpus-device build/fuzz/seeds-device tests/fuzz/found/device
 
 clean:  ## remove all that was built, the virtual environments too
 	@$(remove_built)
@@ -180,5 +188,7 @@ build/fuzz/.built build/fuzz-coverage/.built: build/%/.built: .venv/.ready $(COD
 	@command -v $(CLANG) > /dev/null || { echo "make: no $(CLANG) here: apt-get install clang-14 libclang-rt-14-dev llvm-14" >&2; exit 1; }
 	echo "make: building fastring for $* with $(CLANG), which takes one to two minutes"
 	$(call quietly,CC=$(CLANG) FASTRING_FUZZ=$(SWITCH) .venv/bin/python setup.py build --build-base build/$* --build-lib build/$*/lib,$*)
-	$(CLANG) -g -O1 $(FLAGS) tests/fuzz/main.c -o build/$*/fuzz_device $$(.venv/bin/python -c "$$EMBED_FLAGS")
+	for harness in device capture; do
+	    $(CLANG) -g -O1 $(FLAGS) -DHARNESS="\"fuzz_$$harness\"" tests/fuzz/main.c -o build/$*/fuzz_$$harness $$(.venv/bin/python -c "$$EMBED_FLAGS")
+	done
 	touch $@

@@ -1,4 +1,4 @@
-/* libFuzzer's hooks: start Python, import the harness, and give each input to it without the GIL. */
+/* libFuzzer's hooks: start Python, import the harness (-DHARNESS), and give each input to it without the GIL. */
 #include <Python.h>
 
 static int (*run_input)(const uint8_t *data, size_t size);
@@ -7,7 +7,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     PyObject *module, *entry = NULL;
     (void)argc, (void)argv;
     Py_InitializeEx(0);                 /* Ctrl-C stays libFuzzer's */
-    module = PyImport_ImportModule("fuzz_device");
+    module = PyImport_ImportModule(HARNESS);
     if (module != NULL)
         entry = PyObject_GetAttrString(module, "ENTRY");
     if (entry == NULL) {

@@ -1,8 +1,11 @@
-"""Where the fuzzer starts: scripts of what drivers really do, one file each: python tests/fuzz/seeds.py FOLDER
+"""Where the fuzzers start, one file each: python tests/fuzz/seeds.py device|capture FOLDER
+
+For the device: scripts of what drivers really do. For the capture reader: the captures of tests/data, as far as an input is long.
 
 Actions and registers are read out of the harness, so that a seed means what it says as long as the harness does.
 """
 
+import gzip
 import re
 import struct
 import sys
@@ -246,11 +249,23 @@ SEEDS = {
 }
 
 
-def main(folder):
+LONGEST = 4096  # bytes of an input
+
+
+def captures():
+    """(name, input): each capture's beginning, plain and gzipped, with each kind of walk."""
+    for path in sorted((HERE.parent / "data").rglob("*.pcap*")):
+        data = path.read_bytes()
+        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        for options in (0x06, 0xF7, 0x3E):
+            yield f"{path.stem}-{options:02x}", bytes([options]) + data[: LONGEST - 1]
+
+
+def main(harness, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, script in SEEDS.items():
-        (folder / name.replace(" ", "-").replace(",", "")).write_bytes(script)
+    for name, data in SEEDS.items() if harness == "device" else captures():
+        (folder / name.replace(" ", "-").replace(",", "")).write_bytes(data)
 
 
 if __name__ == "__main__":
