@@ -3,6 +3,7 @@ from typing import Any, final
 
 from fastring.burst import Burst, BurstSource
 from fastring.clock import Clock
+from fastring.pacer import Pacer
 from fastring.softirq import Softirq
 from fastring.txq import TxQueue, XmitTarget
 
@@ -20,7 +21,13 @@ class Transmitter:
         replays: bool = False,
         taps: tuple[list[Any], list[Any]] = ...,
         tap: Callable[[list[tuple[bytes, int]]], object] | None = None,
+        pacer: Pacer | None = None,
+        second: Transmitter | None = None,
     ) -> None: ...
+    @property
+    def pacer(self) -> Pacer | None: ...
+    @property
+    def second(self) -> Transmitter | None: ...
     @property
     def packets(self) -> int: ...
     @property

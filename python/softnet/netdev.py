@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from fastring.burst import Burst, BurstSink
+from fastring.pacer import Pacer
 from fastring.transmitter import Transmitter
 from fastring.txq import TxQueue, XmitTarget
 from softnet.dev_xmit import tap_burst
@@ -341,7 +342,9 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
         super()._set_mtu(value)
         self._senders = []  # they know the longest frame
 
-    def transmitter(self, *, burst_size: int = 128, replays: bool = False) -> Transmitter:
+    def transmitter(
+        self, *, burst_size: int = 128, replays: bool = False, pacer: Pacer | None = None, second: Transmitter | None = None
+    ) -> Transmitter:
         """A new sender on this device's queue, good until it is stopped. Raises OSError ENETDOWN."""
         return Transmitter(
             self.xmit_target,
@@ -353,6 +356,8 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
             replays=replays,
             taps=(self.stack.taps, self.taps),
             tap=partial(tap_burst, self),
+            pacer=pacer,
+            second=second,
         )
 
     def xmit(self, burst: Burst) -> int:
