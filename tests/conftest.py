@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-sys.path.append(str(Path(__file__).resolve().parent))  # namespaces.py, for all
+sys.path.append(str(Path(__file__).resolve().parent / "shared"))  # modules for all tests; tests/ itself has a folder called softnet
 
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
