@@ -44,6 +44,7 @@ class Burst:
 class BurstSource:
     @property
     def error(self) -> BaseException | None: ...
+    def read(self, burst: Burst, most: int | None = None) -> int: ...
 
 @disjoint_base
 class BurstSink:

@@ -178,6 +178,16 @@ cdef class BurstSource:
         """Fill an empty burst with whole packets, at most `most` Frames; return how many Frames, 0 at the end, < 0 on error."""
         return 0
 
+    def read(self, Burst burst not None, most=None):
+        """Fill `burst` with up to `most` Frames (default: its capacity); return how many, 0 at the end. Raises `error` if that failed."""
+        cdef uint32_t wanted = burst.capacity if most is None else most
+        cdef int count
+        with nogil:
+            count = self.fill(burst, wanted)
+        if count < 0:
+            raise self.error if self.error is not None else RuntimeError(f"{self!r} failed and does not say why")
+        return count
+
     @property
     def error(self):
         """Why `fill` failed, an exception to raise, or None."""

@@ -321,16 +321,6 @@ cdef class CaptureCursor(BurstSource):
         burst.count = count
         return FAILED if outcome == FAILED and count == 0 else <int>count
 
-    def read(self, Burst burst not None, most=None):
-        """Fill `burst` with up to `most` frames (default: its capacity); return how many, 0 at the end. Raises CaptureError."""
-        cdef uint32_t wanted = burst.capacity if most is None else most
-        cdef int count
-        with nogil:
-            count = self.fill(burst, wanted)
-        if count < 0:
-            raise self.error
-        return count
-
     def __iter__(self):
         return self
 
