@@ -3,7 +3,7 @@
     pytest bench/test_capture_readers.py -s
 
 Each reads all records of a pcap with time stamp, lengths and bytes, the way its own documentation does. `make bench` installs dpkt,
-pcapy-ng and scapy; python-libpcap has to be compiled (pip install python-libpcap, with libpcap's headers), and is measured where it is there.
+pcapy-ng and scapy; python-libpcap (pip install python-libpcap) is compiled with libpcap's headers, and measured where it is there.
 """
 
 import importlib
