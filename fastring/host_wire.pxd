@@ -1,6 +1,6 @@
 """HostWire: what wires to the world outside the process share."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from fastring.burst cimport Frame
 from fastring.wire cimport Wire
@@ -14,12 +14,14 @@ cdef class HostWire(Wire):
     cdef int next_staged, staged_count
     cdef bint blocked               # a send took less than it was offered: `room` is owed
     cdef int dead                   # errno it failed for good with, or 0
-    cdef readonly uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes   # taken from the card, and by it
+    cdef readonly uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes   # sent for the card, and taken by it
     cdef uint64_t tx_failed         # packets lost because it is dead
+    cdef uint64_t unsent_packets, unsent_bytes      # of this `send`: dropped instead
     # For each kind of wire
     cdef int send(self, Frame* frames, int n) noexcept nogil
     cdef int pull(self, int most) noexcept nogil
     cdef void recycle(self) noexcept nogil
     cdef bint writable(self) noexcept nogil
+    cdef uint32_t unsent(self, Frame* frames, int n) noexcept nogil
     cdef void die(self, int error) noexcept nogil
     cdef int offer(self) noexcept nogil

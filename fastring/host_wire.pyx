@@ -9,6 +9,7 @@ Thread role: `transmit` on the thread of the card's engines, `poll` on the softi
 import os
 
 from libc.errno cimport EOPNOTSUPP
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -36,7 +37,7 @@ cdef class HostWire(Wire):
     cdef int send(self, Frame* frames, int n) noexcept nogil:
         """Send n Frames; return how many of them went, whole packets only, or -errno when it cannot send any more, ever.
 
-        What no such wire can carry (too long for its MTU) goes, too, and is counted in `drops`.
+        What no such wire can carry (too long for its MTU) goes, too: tell `unsent`, and count it in `drops`.
         """
         return -EOPNOTSUPP
 
@@ -58,6 +59,7 @@ cdef class HostWire(Wire):
 
     cdef int transmit(self, Frame* frames, int n) noexcept nogil:
         cdef int sent = -self.dead, i
+        self.unsent_packets = self.unsent_bytes = 0
         if not self.dead:
             sent = self.send(frames, n)
             if sent < 0:
@@ -65,11 +67,21 @@ cdef class HostWire(Wire):
         if sent < 0:
             self.tx_failed += packets_in(frames, n)
             return n
-        self.tx_packets += packets_in(frames, sent)
+        self.tx_packets += packets_in(frames, sent) - self.unsent_packets
         for i in range(sent):
             self.tx_bytes += frames[i].len
+        self.tx_bytes -= self.unsent_bytes
         self.blocked = sent < n
         return sent
+
+    cdef uint32_t unsent(self, Frame* frames, int n) noexcept nogil:
+        """For `send`: of what it takes, these Frames are dropped. Return how many packets that is."""
+        cdef uint32_t packets = packets_in(frames, n)
+        cdef int i
+        self.unsent_packets += packets
+        for i in range(n):
+            self.unsent_bytes += frames[i].len
+        return packets
 
     cdef int poll(self, int budget) noexcept nogil:
         cdef int moved = 0, got, left
@@ -128,7 +140,12 @@ cdef class HostWire(Wire):
 
     @property
     def drops(self):
-        return super().drops | ({"wire_failed": self.tx_failed} if self.tx_failed else {})
+        return super().drops | ({"wire_failed": self.tx_failed} if self.tx_failed else {}) | self.rx_drops
+
+    @property
+    def rx_drops(self):
+        """Of `drops`, what was to arrive; the rest was to be sent."""
+        return {}
 
     def __repr__(self):
         return f"<{type(self).__name__}>"

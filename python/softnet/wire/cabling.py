@@ -35,5 +35,9 @@ class Cabling:
 
 
 def host_cabling(wire: HostWire) -> Cabling:
-    """What a spec makes of a wire that leads out of the process."""
-    return Cabling(wire, taken=lambda: (wire.tx_packets, wire.tx_bytes), drops=lambda: wire.drops)
+    """What a spec makes of a wire that leads out of the process. Its drops are of what was sent."""
+
+    def drops() -> dict[str, int]:
+        return {reason: packets for reason, packets in wire.drops.items() if reason not in wire.rx_drops}
+
+    return Cabling(wire, taken=lambda: (wire.tx_packets, wire.tx_bytes), drops=drops)
