@@ -12,6 +12,7 @@ from typing import NamedTuple
 from fastring.clock import Clock
 from softnet.wire.cabling import Cabling
 from softnet.wire.null import open_null
+from softnet.wire.packet import open_packet
 from softnet.wire.pair import open_pair
 from softnet.wire.pcap import open_pcap, open_pcapng
 
@@ -34,6 +35,7 @@ KINDS = {
     "null": WireKind(open_null, False, "null", "nobody: every frame is taken and forgotten"),
     "pcap": WireKind(open_pcap, False, "pcap:FILE", "a capture file, as if tcpdump listened"),
     "pcapng": WireKind(open_pcapng, False, "pcapng:FILE", "the same in pcapng"),
+    "packet": WireKind(open_packet, False, "packet:IFNAME", "a network interface of this host, by a packet socket", outside=True),
 }
 
 

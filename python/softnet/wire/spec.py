@@ -19,7 +19,7 @@ def parse_argument(kind: str, argument: str, options: Mapping[str, Callable[[str
     if name:
         own = words.pop(0) if words else ""
         if not own:
-            raise ValueError(f"the wire '{kind}' needs a {name}: {kind}:{name.upper()}")
+            raise ValueError(f"the wire '{kind}' needs {'an' if name[0] in 'aeiou' else 'a'} {name}: {kind}:{name.upper()}")
     found: dict[str, Any] = {}
     for word in words:
         option, _, value = word.partition("=")

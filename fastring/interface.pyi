@@ -1,0 +1,3 @@
+import socket
+
+def ethernet_interface(sock: socket.socket, name: str) -> tuple[int, int]: ...

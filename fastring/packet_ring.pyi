@@ -1,0 +1,1 @@
+"""The receive ring of packet sockets: for cimport only."""
