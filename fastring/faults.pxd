@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastring.burst cimport Frame
-from fastring.wire cimport Wire
+from fastring.wrapper cimport WrapperWire
 
 cdef enum:
     BAD_CRC
@@ -36,14 +36,12 @@ cdef inline bint happens(uint64_t* state, uint64_t rate) noexcept nogil:
     return splitmix64(state) >> 32 < rate
 
 
-cdef class FaultyWire(Wire):
-    cdef readonly Wire inner
+cdef class FaultyWire(WrapperWire):
     cdef uint64_t random, chance    # the generator's state; what it said last of how
     cdef uint64_t rates[FAULTS]     # of 2^32
     cdef uint64_t happened[FAULTS]
     cdef uint8_t* copy              # of the packet that a fault befalls
     cdef uint32_t choose(self) noexcept nogil
-    cdef int arrive(self, Frame* frames, int n, bint may_refuse) noexcept nogil
     cdef void gather(self, Frame* whole, const Frame* pieces, int n) noexcept nogil
     cdef void count(self, uint32_t faults) noexcept nogil
     cdef void spoil(self, Frame* frame, uint32_t length, uint32_t faults) noexcept nogil

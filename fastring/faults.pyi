@@ -4,12 +4,13 @@ from typing import Final
 from typing_extensions import disjoint_base
 
 from fastring.wire import Wire
+from fastring.wrapper import WrapperWire
 
 NAMES: Final[tuple[str, ...]]
 
 def parse_rates(names: Sequence[str], rates: Mapping[str, float]) -> list[int]: ...
 @disjoint_base
-class FaultyWire(Wire):
+class FaultyWire(WrapperWire):
     def __init__(
         self,
         wire: Wire,
@@ -28,7 +29,5 @@ class FaultyWire(Wire):
         bad_checksum: float = 0,
         lost: float = 0,
     ) -> None: ...
-    @property
-    def inner(self) -> Wire: ...
     @property
     def counts(self) -> dict[str, int]: ...

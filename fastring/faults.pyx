@@ -3,14 +3,13 @@
 It wraps any wire, and spoils what arrives through it; who wants no faults has no FaultyWire, and pays nothing.
 """
 
-import errno
-
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from fastring.burst cimport (FRAME_ALIGNMENT, FRAME_BAD_CRC, FRAME_CARRIER, FRAME_ERRORS, FRAME_MORE, FRAME_RX_ERROR, FRAME_SEQUENCE,
                              FRAME_SYMBOL, NO_BUFFER, NO_IOVA, Frame)
+from fastring.wire cimport Wire
 
 cdef enum:
     ROOM = 0x10000                  # bytes of a packet that can be spoiled; what is longer passes
@@ -43,18 +42,7 @@ def parse_rates(names, rates):
     return [int(rates.get(name, 0) * 2**32) for name in names]
 
 
-cdef int take(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil:
-    """The inner wire's receive_handler."""
-    return (<FaultyWire>context).arrive(frames, n, may_refuse)
-
-
-cdef void make_room(void* context) noexcept nogil:
-    """The inner wire's room_handler."""
-    if (<FaultyWire>context).room != NULL:
-        (<FaultyWire>context).room((<FaultyWire>context).context)
-
-
-cdef class FaultyWire(Wire):
+cdef class FaultyWire(WrapperWire):
     """`wire` with faults in what arrives through it; each rate is a probability from 0 to 1 that a packet gets it, one or several.
 
     `bad_crc`, `alignment`, `symbol_error`, `rx_error`, `sequence_error`, `carrier_error`: damaged on the way. `runt`, `fragment`: cut
@@ -75,26 +63,14 @@ cdef class FaultyWire(Wire):
             raise MemoryError()
 
     def __init__(self, Wire wire not None, *, uint64_t seed=0, **rates):
-        if self.inner is not None:
-            raise OSError(errno.EBUSY, f"{self!r} has its wire already")
-        for i, rate in enumerate(parse_rates(NAMES, rates)):
+        parsed = parse_rates(NAMES, rates)
+        super().__init__(wire)
+        for i, rate in enumerate(parsed):
             self.rates[i] = rate
         self.random = seed
-        wire.attach(take, make_room, <void*>self, self)
-        self.inner = wire
 
     def __dealloc__(self):
         free(self.copy)
-
-    cdef int transmit(self, Frame* frames, int n) noexcept nogil:
-        return 0 if self.inner is None else self.inner.transmit(frames, n)      # None: a subclass whose __init__ is all its own
-
-    cdef void receiver_has_room(self) noexcept nogil:
-        if self.inner is not None:
-            self.inner.receiver_has_room()
-
-    cdef int poll(self, int budget) noexcept nogil:
-        return 0 if self.inner is None else self.inner.poll(budget)
 
     cdef uint32_t choose(self) noexcept nogil:
         """The faults of the next packet: bits by BAD_CRC ... As many draws for every packet, so that rates do not disturb each other."""
@@ -124,6 +100,7 @@ cdef class FaultyWire(Wire):
                     length = ROOM + 1
             if faults & 1 << LOST:
                 self.happened[LOST] += 1
+                self.tell_drop(&frames[first], end - first, b"lost")
             elif faults and length <= ROOM:
                 self.gather(&spoiled, &frames[first], end - first)
                 self.spoil(&spoiled, length, faults)
@@ -181,34 +158,6 @@ cdef class FaultyWire(Wire):
         return {name: self.happened[i] for i, name in enumerate(NAMES)}
 
     @property
-    def polled(self):
-        """As the inner wire."""
-        return self.inner is not None and self.inner.polled
-
-    def fileno(self):
-        return None if self.inner is None else self.inner.fileno()
-
-    @property
-    def held_up(self):
-        return self.inner is not None and self.inner.held_up
-
-    def failure(self):
-        return None if self.inner is None else self.inner.failure()
-
-    @property
     def drops(self):
         """What the faults lost, and the inner wire."""
-        lost = {} if self.inner is None else self.inner.drops
-        return lost | super().drops | ({"fault_lost": self.happened[LOST]} if self.happened[LOST] else {})
-
-    def capabilities(self):
-        return super().capabilities() if self.inner is None else self.inner.capabilities()
-
-    def close(self):
-        """Let go of the inner wire, and close it."""
-        if self.inner is not None:
-            self.inner.detach()
-            self.inner.close()
-
-    def __repr__(self):
-        return f"<FaultyWire around {self.inner!r}>"
+        return super().drops | ({"fault_lost": self.happened[LOST]} if self.happened[LOST] else {})

@@ -9,6 +9,8 @@ from fastring.burst cimport Frame
 ctypedef int (*receive_handler)(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil
 # The wire, once it refused frames, has room again.
 ctypedef void (*room_handler)(void* context) noexcept nogil
+# Told of packets that the wire loses, n Frames of them, and why: a word that lives for ever.
+ctypedef void (*drop_handler)(void* context, const Frame* frames, int n, const char* reason) noexcept nogil
 
 
 cdef class Wire:
@@ -16,6 +18,7 @@ cdef class Wire:
     cdef room_handler room
     cdef void* context
     cdef object owner               # keeps context alive
+    cdef drop_handler dropped       # the attached wrapper's, or NULL
     cdef public object error        # what a Python wire raised last
     cdef readonly uint64_t lost     # packets that ended here: no card attached, or transmit_burst raised
     # Called by the attached card
@@ -25,8 +28,9 @@ cdef class Wire:
     cdef int poll(self, int budget) noexcept nogil
     cdef void attach(self, receive_handler receive, room_handler room, void* context, object owner) except *
     cdef void detach(self) noexcept
-    # For wires: hand frames to the attached card
+    # For wires: hand frames to the attached card, and tell of what is lost
     cdef int deliver(self, Frame* frames, int n, bint may_refuse) noexcept nogil
+    cdef void tell_drop(self, const Frame* frames, int n, const char* reason) noexcept nogil
 
 
 cdef class PairEnd(Wire):

@@ -94,6 +94,11 @@ cdef class Wire:
             return n
         return self.receive(self.context, frames, n, may_refuse)
 
+    cdef void tell_drop(self, const Frame* frames, int n, const char* reason) noexcept nogil:
+        """Tell a wrapper that is attached which packets were lost and why; they are counted elsewhere."""
+        if self.dropped != NULL:
+            self.dropped(self.context, frames, n, reason)
+
     def inject(self, Burst burst not None):
         """Let the packets of `burst` arrive at the attached card, which drops and counts what it has no room for."""
         if self.receive == NULL:
@@ -112,6 +117,7 @@ cdef class Wire:
     cdef void detach(self) noexcept:
         self.receive = NULL
         self.room = NULL
+        self.dropped = NULL
         self.context = NULL
         self.owner = None
 

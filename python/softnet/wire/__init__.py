@@ -1,7 +1,7 @@
 """Wires by name: `open_wire("pcap:out.pcap")`. One file a kind; each registers itself in `KINDS`.
 
-A spec is KIND or KIND:ARGUMENT. What a spec makes is a `Cabling`: the wire the sending card is plugged into, and the wire of the
-receiving card if the kind has one.
+A spec is KIND or KIND:ARGUMENT, with wrappers before it: WRAPPER:OPTIONS@KIND:ARGUMENT. What a spec makes is a `Cabling`: the wire the
+sending card is plugged into, and the wire of the receiving card if the kind has one.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 from fastring.clock import Clock
 from softnet.wire.cabling import Cabling
+from softnet.wire.loopback import open_loopback
 from softnet.wire.null import open_null
 from softnet.wire.packet import open_packet
 from softnet.wire.pair import open_pair
 from softnet.wire.pcap import open_pcap, open_pcapng
+from softnet.wire.wrapped import WRAPPERS, Wrapper, split_wrappers, wrap
 
 
 class WireKind(NamedTuple):
@@ -36,12 +38,13 @@ KINDS = {
     "pcap": WireKind(open_pcap, False, "pcap:FILE", "a capture file, as if tcpdump listened"),
     "pcapng": WireKind(open_pcapng, False, "pcapng:FILE", "the same in pcapng"),
     "packet": WireKind(open_packet, False, "packet:IFNAME", "a network interface of this host, by a packet socket", outside=True),
+    "loopback": WireKind(open_loopback, False, "loopback", "the card itself: what it sends comes back"),
 }
 
 
 def wire_kind(spec: str) -> WireKind:
-    """The kind of wire that `spec` names. Raises ValueError if it names none."""
-    kind = KINDS.get(spec.partition(":")[0])
+    """The kind of wire that `spec` names, inside its wrappers. Raises ValueError if it names none."""
+    kind = KINDS.get(split_wrappers(spec)[1].partition(":")[0])
     if kind is None:
         raise ValueError(f"there is no wire {spec!r}: it is {', '.join(kind.syntax for kind in KINDS.values())}")
     return kind
@@ -49,7 +52,9 @@ def wire_kind(spec: str) -> WireKind:
 
 def open_wire(spec: str, *, clock: Clock) -> Cabling:
     """Make the wire that `spec` names. Raises ValueError for a spec that makes no sense, OSError if it cannot be opened."""
-    return wire_kind(spec).open(spec.partition(":")[2], clock)
+    kind = wire_kind(spec)
+    wrappers, inner = split_wrappers(spec)
+    return wrap(wrappers, kind.open(inner.partition(":")[2], clock), clock)
 
 
-__all__ = ["KINDS", "Cabling", "WireKind", "open_wire", "wire_kind"]
+__all__ = ["KINDS", "WRAPPERS", "Cabling", "WireKind", "Wrapper", "open_wire", "wire_kind"]
