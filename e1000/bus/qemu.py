@@ -130,7 +130,14 @@ class Qemu:
             self._undo.callback(self._kill)
             self._qtest = self._undo.enter_context(self._accept(control))
         self._buffer = b""
+        self._connect_wire()
+
+    def _connect_wire(self) -> None:
         self.wire.connect(self.folder / "qemu", time.monotonic() + self.timeout)
+
+    def _netdev(self) -> str:
+        """QEMU's end of the cable."""
+        return f"dgram,id=wire,local.type=unix,local.path={self.folder}/qemu,remote.type=unix,remote.path={self.folder}/ours"
 
     def _spawn(self, program: Program, mac: str, log: BinaryIO) -> subprocess.Popen[bytes]:
         arena = self.memory.arena
@@ -142,7 +149,7 @@ class Qemu:
             "-object", f"memory-backend-ram,id=low,size={RAM_BASE}", "-numa", "node,memdev=low,cpus=0",
             "-object", f"memory-backend-file,id=ram,size={len(arena)},mem-path=/proc/self/fd/{arena.fileno()},share=on",
             "-numa", "node,memdev=ram", "-machine", "pc", "-qtest", f"unix:{self.folder}/qtest", "-qtest-log", "/dev/null",
-            "-netdev", f"dgram,id=wire,local.type=unix,local.path={self.folder}/qemu,remote.type=unix,remote.path={self.folder}/ours",
+            "-netdev", self._netdev(),
             "-device", f"e1000,netdev=wire,romfile=,addr={SLOT},mac={mac}",
         ]  # fmt: skip
         if setpriv := shutil.which("setpriv"):

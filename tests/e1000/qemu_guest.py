@@ -27,9 +27,9 @@ def raises(number, match):
 class Guest:
     """A Stack with one device of the driver, on QEMU's card; at the end nothing of it is left."""
 
-    def __init__(self, undo, *, clock=None, mtu=1500, **options):
+    def __init__(self, undo, *, clock=None, mtu=1500, qemu=Qemu, **options):
         self.memory = undo.enter_context(GuestMemory(size=1 << 25))
-        self.qemu = undo.enter_context(Qemu(memory=self.memory))
+        self.qemu = undo.enter_context(qemu(memory=self.memory))
         self.wire = self.qemu.wire
         self.clock = VirtualClock() if clock is None else clock
         self.stack = Stack(clock=self.clock)

@@ -55,11 +55,11 @@ def new_socket() -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def is_dead(path: str) -> bool:
-    """Whether it is a socket that nobody listens on: its process has ended without removing it."""
+def is_dead(path: str, kind: socket.SocketKind = socket.SOCK_SEQPACKET) -> bool:
+    """Whether it is a socket of that kind that nobody listens on: its process has ended without removing it."""
     if not _is_socket(path):
         return False  # any other file refuses connections as well
-    with new_socket() as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
@@ -70,7 +70,7 @@ def is_dead(path: str) -> bool:
     return False
 
 
-def listen(path: str) -> socket.socket:
+def listen(path: str, kind: socket.SocketKind = socket.SOCK_SEQPACKET) -> socket.socket:
     """A listening socket at `path`, for this user alone. A dead one there is replaced; raises OSError EADDRINUSE for anything else.
 
     It listens before it has its name: one that refuses is dead, and never just young.
@@ -78,7 +78,7 @@ def listen(path: str) -> socket.socket:
     check_path(path)
     hidden = os.path.join(os.path.dirname(path), f".{os.getpid():x}{os.urandom(3).hex()}")
     check_path(hidden)
-    server = new_socket()
+    server = socket.socket(socket.AF_UNIX, kind)
     try:
         try:
             server.bind(hidden)
@@ -87,7 +87,7 @@ def listen(path: str) -> socket.socket:
         try:
             os.chmod(hidden, 0o600)
             server.listen(16)
-            _name(hidden, path)
+            _name(hidden, path, kind)
         finally:
             os.unlink(hidden)
     except BaseException:
@@ -97,11 +97,11 @@ def listen(path: str) -> socket.socket:
     return server
 
 
-def _name(hidden: str, path: str) -> None:
+def _name(hidden: str, path: str, kind: socket.SocketKind) -> None:
     try:
         os.link(hidden, path)
     except FileExistsError:
-        if not is_dead(path):
+        if not is_dead(path, kind):
             raise OSError(errno.EADDRINUSE, "somebody listens there, or it is no socket", path) from None
         os.unlink(path)
         os.link(hidden, path)

@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 from fastring.clock import Clock
 from softnet.wire.cabling import Cabling
+from softnet.wire.inet import open_tcp, open_udp
 from softnet.wire.loopback import open_loopback
 from softnet.wire.null import open_null
 from softnet.wire.packet import open_packet
 from softnet.wire.pair import open_pair
 from softnet.wire.pcap import open_pcap, open_pcapng
+from softnet.wire.unix import open_unix, open_unix_stream
 from softnet.wire.wrapped import WRAPPERS, Wrapper, split_wrappers, wrap
 
 
@@ -39,6 +41,10 @@ KINDS = {
     "pcapng": WireKind(open_pcapng, False, "pcapng:FILE", "the same in pcapng"),
     "packet": WireKind(open_packet, False, "packet:IFNAME", "a network interface of this host, by a packet socket", outside=True),
     "loopback": WireKind(open_loopback, False, "loopback", "the card itself: what it sends comes back"),
+    "unix": WireKind(open_unix, False, "unix:PATH,remote=PATH", "a UNIX datagram socket, as QEMU's -netdev dgram", outside=True),
+    "udp": WireKind(open_udp, False, "udp:HOST:PORT", "the same over UDP, or in a multicast group; local=HOST:PORT", outside=True),
+    "unix-stream": WireKind(open_unix_stream, False, "unix-stream:PATH", "a UNIX stream: QEMU's -netdev stream; server=on", outside=True),
+    "tcp": WireKind(open_tcp, False, "tcp:HOST:PORT", "the same over TCP; server=on, reconnect-ms=MS", outside=True),
 }
 
 
