@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 WIDTH, HEIGHT = 720, 220
-LEFT, RIGHT, TOP, BOTTOM = 70, 12, 10, 34
+LEFT, RIGHT, TOP, BOTTOM = 70, 12, 24, 34
 COLOURS = ("#1f6fb4", "#d1495b", "#2a9d6f", "#b07d1a", "#7a4fb0", "#5b6770")
 
 
@@ -73,7 +73,7 @@ def lines(title: str, x: Sequence[float], series: dict[str, Sequence[float]], *,
         if len(x) == 1:
             parts.append(f'<circle cx="{frame.across(x[0]):.1f}" cy="{frame.up(values[0]):.1f}" r="3" fill="{colour}"/>')
         parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.6" points="{points}"/>')
-        parts.append(f'<text x="{LEFT + 8 + 130 * number}" y="{TOP + 8}" fill="{colour}" font-weight="600">{escape(name)}</text>')
+        parts.append(f'<text x="{LEFT + 130 * number}" y="{TOP - 10}" style="fill: {colour}" font-weight="600">{escape(name)}</text>')
     return _svg(parts, title)
 
 

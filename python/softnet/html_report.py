@@ -109,9 +109,10 @@ def _over_time(series: Mapping[str, Any]) -> Iterable[str]:
     def rate(counter: str, scale: float = 1) -> dict[str, list[float]]:
         return {name: [scale * value for value in rates(seconds, columns[counter])] for name, columns in devices.items()}
 
-    def chart(title: str, values: dict[str, Sequence[float]], unit: str = "") -> Iterable[str]:
+    def chart(title: str, values: dict[str, list[float]], unit: str = "") -> Iterable[str]:
+        """The first sample has no rate, and is left out."""
         yield f"<h2>{escape(title)}</h2>"
-        yield lines(title, seconds, values, unit=unit)
+        yield lines(title, seconds[1:], {name: column[1:] for name, column in values.items()}, unit=unit)
 
     for title, told, counter, scale, unit in (
         ("Throughput", "sent", "tx_bytes", 8, "bit/s"),
@@ -121,7 +122,7 @@ def _over_time(series: Mapping[str, Any]) -> Iterable[str]:
         ("Drops", "both ways", "dropped", 1, "pps"),
         ("Interrupts", "handled", "interrupts", 1, "/s"),
     ):
-        yield from chart(f"{title}, {told}", dict(rate(counter, scale)), unit)
+        yield from chart(f"{title}, {told}", rate(counter, scale), unit)
     yield from chart("Transmit ring, descriptors in use", {name: columns["tx_in_flight"] for name, columns in devices.items()})
     yield from chart("Packets per poll", {name: _per_poll(columns) for name, columns in devices.items()})
 
