@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from rewriting import Kept, drained
 
 import fastring.bpf
 from fastring.bpf import FilterSink, FilterSource, Program
@@ -18,27 +19,12 @@ DATA = Path(__file__).resolve().parents[1] / "data"
 EXPRESSIONS = ("", "udp port 53", "ip6 and icmp6", "tcp[tcpflags] & tcp-syn != 0", "greater 1000", "vlan 7", "ip[6:2] & 0x3fff != 0")
 
 
-class Kept(BurstSink):
-    def __init__(self):
-        self.packets = []
-
-    def on_burst(self, burst):
-        self.packets += list(zip(burst.times, burst, strict=True))
-
-
-def passed(source, burst_size=128):
-    sink, burst = Kept(), Burst(burst_size)
-    while pump(source, sink, burst):
-        pass
-    return sink.packets
-
-
 @pytest.mark.parametrize("capture", ["mixed.pcap", "vlan.pcap", "arp.pcap"])
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_what_passes_is_what_tcpdump_prints(capture, expression):
     with Capture(DATA / capture) as packets:
         source = FilterSource(packets.cursor(), Program(expression))
-        mine = passed(source)
+        mine = drained(source)
         total = packets.scan().frames
     command = ["tcpdump", "-nr", DATA / capture, "-w", "-", expression]
     theirs = subprocess.run(command, capture_output=True, check=True).stdout

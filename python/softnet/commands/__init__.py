@@ -6,6 +6,7 @@ What is wrong with the arguments or the input is raised: OSError, ValueError; `s
 # In the order of `fastring --help`.
 COMMANDS = {
     "replay": "send the frames of captures through a card",
+    "rewrite": "write a capture anew, filtered and edited",
     "diff": "compare two captures frame by frame",
     "trace": "print what a trace recorded, or convert it",
     "check": "run a network driver of yours on the card, and tell what it does wrong",
