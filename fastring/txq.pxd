@@ -52,3 +52,7 @@ cdef class XmitTarget:
     cdef int xmit_burst(self, Frame* frames, int n) noexcept nogil
     # 0, or -errno: why it takes nothing, whatever the queue says.
     cdef int refusal(self) noexcept nogil
+    # What `completed` is asked with: a moment in the order of what it was given, now that the last burst was.
+    cdef uint64_t completion(self) noexcept nogil
+    # Whether it reads nothing any more of what it was given before that moment.
+    cdef bint completed(self, uint64_t completion) noexcept nogil

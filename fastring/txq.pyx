@@ -324,7 +324,7 @@ cdef uint32_t _ask_free(void* context) noexcept nogil:
 
 
 cdef class XmitTarget:
-    """A driver's burst transmit. Subclass in Cython and override `xmit_burst`, and `refusal` where there can be one."""
+    """A driver's burst transmit. Subclass in Cython and override `xmit_burst`, and what else does not hold for it."""
 
     cdef int xmit_burst(self, Frame* frames, int n) noexcept nogil:
         """Take Frames of whole packets; return how many, 0 when stopped or busy, -errno when it takes none at all."""
@@ -333,6 +333,14 @@ cdef class XmitTarget:
     cdef int refusal(self) noexcept nogil:
         """0, or -errno: why it takes nothing, whatever the queue says."""
         return 0
+
+    cdef uint64_t completion(self) noexcept nogil:
+        """For `completed`. Who reads packets when xmit_burst has returned overrides both."""
+        return 0
+
+    cdef bint completed(self, uint64_t completion) noexcept nogil:
+        """Whether what it was given before that `completion` may be written over."""
+        return True
 
     def xmit(self, Burst burst not None):
         """Transmit a burst from Python: how many Frames of it were taken, 0 when stopped or busy. Raises OSError for -errno.

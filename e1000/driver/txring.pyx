@@ -8,7 +8,7 @@ clean may run on two threads: each index has one writer.
 from collections import deque
 
 from cython cimport final
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -168,6 +168,14 @@ cdef class TxRing(XmitTarget):
             return 0 if self.resetting else -ENETDOWN
         return -EDEADLK if self.transmitting else 0
 
+    cdef uint64_t completion(self) noexcept nogil:
+        return <uint64_t>self.epoch << 32 | self.chunk_head
+
+    cdef bint completed(self, uint64_t completion) noexcept nogil:
+        """Since the memory was taken anew, nothing given before is in it."""
+        cdef uint32_t tail = load_acquire32(&self.chunk_tail)       # pairs with clean's release
+        return completion >> 32 != self.epoch or <int32_t>(tail - <uint32_t>completion) >= 0
+
     cdef int put_burst(self, Frame* frames, int n) noexcept nogil:
         """Write descriptors, and hand them over; the last of them, on which the chunk is reported, always at the end."""
         cdef uint32_t use = self.next_to_use, room = self.unused(), last = use, untold = 0
@@ -247,7 +255,7 @@ cdef class TxRing(XmitTarget):
             clean = chunk.last + 1 if chunk.last + 1 != self.count else 0
             tail += 1
         if packets:
-            self.chunk_tail = tail
+            store_release32(&self.chunk_tail, tail)                 # pairs with completed's acquire
             if skbs:
                 self.complete_skbs(skbs)
             store_release32(&self.next_to_clean, clean)
