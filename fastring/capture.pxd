@@ -1,6 +1,6 @@
 """Capture: a pcap or pcapng file mapped for reading, and the cursor that hands its frames on in bursts."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from fastring.burst cimport Burst, BurstSource
 from fastring.capture_mapping cimport CaptureMapping
@@ -34,4 +34,5 @@ cdef class CaptureCursor(BurstSource):
     cdef RecordReader reader
     cdef uint64_t limit, loop, frames_before, base_iova
     cdef bint mapped_for_dma, finished
+    cdef uint16_t queue             # Frame.queue of what it gives
     cdef int next_frame(self, Record* record) noexcept nogil

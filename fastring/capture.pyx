@@ -226,6 +226,17 @@ cdef class Capture:
             free(reader.interfaces)
         return table[:done]
 
+    def preload(self):
+        """Read the whole file into memory now, and lock it there if that is allowed (RLIMIT_MEMLOCK); return whether it is.
+
+        Raises OSError if it cannot be read, or there is no memory for it.
+        """
+        try:
+            return self._opened().preload()
+        except OSError as error:
+            error.filename = self.filename
+            raise
+
     def cursor(self, *, limit=None, loop=1):
         """A CaptureCursor at the first frame: at most `limit` frames (None: all) in `loop` passes over the file (0: for ever)."""
         return CaptureCursor(self, limit=limit, loop=loop)
@@ -314,7 +325,7 @@ cdef class CaptureCursor(BurstSource):
             outcome = self.next_frame(&record)
             if outcome != GOT_FRAME:
                 break
-            frame[count] = Frame(<uint8_t*>record.data, NO_IOVA, record.time, record.caplen, NO_BUFFER, record.wirelen, 0, 0)
+            frame[count] = Frame(<uint8_t*>record.data, NO_IOVA, record.time, record.caplen, NO_BUFFER, record.wirelen, 0, self.queue)
             if self.mapped_for_dma:
                 frame[count].iova = self.base_iova + (record.data - self.reader.base)
             count += 1

@@ -1,8 +1,11 @@
 """CaptureMapping: the mapped bytes of a capture file, which outlive the Capture while cursors and bursts point into them."""
 
 import errno
+import os
 
 from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport errno as libc_errno
 
 cdef extern from "<unistd.h>" nogil:
     int c_close "close"(int fd)
@@ -11,8 +14,13 @@ cdef extern from "<sys/mman.h>" nogil:
     void* c_mmap "mmap"(void* addr, size_t length, int prot, int flags, int fd, long offset)
     int c_munmap "munmap"(void* addr, size_t length)
     int madvise(void* start, size_t length, int advice)
-    int PROT_READ, MAP_SHARED, MADV_SEQUENTIAL
+    int mlock(const void* start, size_t length)
+    int PROT_READ, MAP_SHARED, MADV_NORMAL, MADV_SEQUENTIAL, MADV_WILLNEED
     void* MAP_FAILED
+
+cdef enum:
+    MADV_POPULATE_READ = 22         # Linux 5.14; not in older headers
+    CHUNK = 1 << 26                 # bytes read between two looks at pending signals
 
 cdef extern from "fastring/sigbus.h" nogil:
     """
@@ -51,6 +59,24 @@ cdef class CaptureMapping:
             c_munmap(<void*>self.base, self.size)
         if self.fd >= 0:
             c_close(self.fd)
+
+    def preload(self):
+        """Read all of it into memory, and lock it there if that is allowed; return whether it is. Raises OSError."""
+        cdef uint64_t offset, length
+        cdef int status
+        madvise(<void*>self.base, self.size, MADV_NORMAL)           # pages are kept behind the reader, too
+        for offset in range(0, self.size, CHUNK):
+            length = min(CHUNK, self.size - offset)
+            with nogil:
+                status = madvise(<void*>(self.base + offset), length, MADV_POPULATE_READ)
+            if status < 0 and libc_errno == errno.EINVAL:           # an older kernel: it reads ahead and does not wait
+                madvise(<void*>(self.base + offset), length, MADV_WILLNEED)
+            elif status < 0:
+                raise OSError(libc_errno, f"cannot be read into memory: {os.strerror(libc_errno)}")
+            PyErr_CheckSignals()
+        with nogil:
+            status = mlock(self.base, self.size)
+        return status == 0
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(view, self, <void*>self.base, self.size, True, flags)

@@ -27,6 +27,7 @@ cdef class Pacer:
     cdef bint begun
     cdef int64_t origin             # when the first packet was due
     cdef int64_t elapsed            # from there to the last one scheduled
+    cdef int64_t reached            # from there to the last one sent
     cdef int64_t ends               # ns from `origin`, or INT64_MAX
     cdef bint over
     cdef int64_t turn_ends          # when a play goes back to Python

@@ -197,6 +197,7 @@ cdef class Pacer:
         for i in range(start, end):
             if i > start and burst.frames[i - 1].flags & FRAME_MORE:
                 continue
+            self.reached = self.deadlines[i] - self.origin
             late = now - self.deadlines[i]
             self.buckets[bucket_of(<uint64_t>late)] += 1
             self.recorded += 1
@@ -235,8 +236,8 @@ cdef class Pacer:
 
     @property
     def scheduled(self):
-        """Nanoseconds from the first packet's deadline to that of the last one scheduled."""
-        return self.elapsed
+        """Nanoseconds from the first packet's deadline to that of the last one sent."""
+        return self.reached
 
     def __repr__(self):
-        return f"<Pacer: {self.recorded} packets sent in {self.elapsed / 1e9:.6f} s, the latest {self.highest} ns late>"
+        return f"<Pacer: {self.recorded} packets sent in {self.reached / 1e9:.6f} s, the latest {self.highest} ns late>"
