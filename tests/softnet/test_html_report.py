@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
@@ -9,6 +10,7 @@ import pytest
 
 from softnet.charts import bars, lines, si, ticks
 from softnet.html_report import merge, write_report
+from softnet.png_report import write_png
 
 RESULT = {
     "sent": 1234567, "received": 1234000, "lost": 567, "drops": {"rx_missed": 500, "<odd>": 67}, "bytes": 99, "received_bytes": 98,
@@ -89,6 +91,27 @@ def test_a_run_too_short_for_two_samples_says_so(tmp_path):
 def test_a_page_that_cannot_be_written_is_told():
     with pytest.raises(OSError, match="No such file"):
         write_report("/nowhere/out.html", title="t", result={}, series={"seconds": [], "devices": {}})
+
+
+# --- as a picture ---
+
+
+def test_a_png_is_one(tmp_path):
+    path = tmp_path / "out.png"
+    write_png(path, title="A <run>", series=SERIES, histograms=HISTOGRAMS)
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert len(data) > 10_000
+
+
+def test_a_png_of_nothing_is_one(tmp_path):
+    write_png(tmp_path / "out.png", title="t", series={"seconds": [], "devices": {}}, histograms={})
+
+
+def test_without_matplotlib_it_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(OSError, match="needs matplotlib: pip install"):
+        write_png(tmp_path / "out.png", title="t", series=SERIES, histograms={})
 
 
 # --- charts ---
