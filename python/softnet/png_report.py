@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,15 +11,22 @@ from typing import Any
 from softnet.sampling import rates
 
 
+def check_matplotlib() -> None:
+    """Raises OSError ENOPKG if it is not there."""
+    try:
+        importlib.import_module("matplotlib.figure")
+    except ImportError:
+        raise OSError(errno.ENOPKG, "a report as PNG needs matplotlib: pip install 'fastring[plot]', or name it FILE.html") from None
+
+
 def write_png(path: str | os.PathLike[str], *, title: str, series: Mapping[str, Any], histograms: Mapping[str, Sequence[Any]]) -> None:
     """Throughput and packets over time, frame sizes, gaps; arguments as of softnet.html_report.
 
     Raises OSError, ENOPKG without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise OSError(errno.ENOPKG, "a report as PNG needs matplotlib: pip install 'fastring[plot]', or name it FILE.html") from None
+    check_matplotlib()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 7), layout="constrained")
     figure.suptitle(title)
     throughput, packets, sizes, gaps = figure.subplots(2, 2).flat
