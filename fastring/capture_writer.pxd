@@ -6,6 +6,12 @@ from fastring.burst cimport Burst, BurstSink, Frame
 from fastring.clock cimport Clock
 
 
+cdef enum:
+    EPB_INBOUND = 1                 # epb_flags: direction
+    EPB_OUTBOUND = 2
+    LONGEST_COMMENT = 1024          # bytes of one packet's; what is longer is cut
+
+
 cdef class CaptureWriter(BurstSink):
     cdef readonly str filename
     cdef readonly str format            # "pcap" or "pcapng"
@@ -27,5 +33,6 @@ cdef class CaptureWriter(BurstSink):
     cdef uint64_t buffered_packets, buffered_bytes
 
     cdef int _write_packet(self, const Frame* frames, uint32_t pieces) noexcept nogil
-    cdef uint8_t* _begin_record(self, int64_t time, uint32_t caplen, uint32_t wirelen) noexcept nogil
+    cdef int write_annotated(self, const Frame* frames, uint32_t pieces, uint32_t flags, const char* comment) noexcept nogil
+    cdef uint8_t* _begin_record(self, int64_t time, uint32_t caplen, uint32_t wirelen, uint32_t options) noexcept nogil
     cdef int _drain(self) noexcept nogil

@@ -20,6 +20,9 @@ from libc.string cimport memcpy, memset
 
 from fastring.burst cimport FRAME_MORE, NO_BUFFER, NO_IOVA
 
+cdef extern from "<string.h>" nogil:
+    size_t strnlen(const char* text, size_t most)
+
 cdef extern from "<unistd.h>" nogil:
     ssize_t c_write "write"(int fd, const void* data, size_t count)
     int c_close "close"(int fd)
@@ -31,6 +34,8 @@ cdef enum:
     ENHANCED_PACKET = 6             # block type
     ENHANCED_OVERHEAD = 32          # its fields before the packet, and the length repeated behind
     ENHANCED_DATA = 28
+    OPT_COMMENT = 1                 # options of any block, of an Enhanced Packet Block
+    EPB_FLAGS = 2
 
 cdef int64_t PCAP_TIME_END = <int64_t>1000000000 << 32      # ns: its seconds are an unsigned 32-bit number
 
@@ -40,6 +45,37 @@ cdef struct PcapRecord:
 
 cdef struct EnhancedPacket:
     uint32_t type, length, interface, time_high, time_low, caplen, wirelen
+
+
+cdef inline uint32_t comment_length(const char* comment) noexcept nogil:
+    return <uint32_t>strnlen(comment, LONGEST_COMMENT)
+
+
+cdef uint32_t options_length(uint32_t flags, const char* comment) noexcept nogil:
+    """Bytes of the options of an Enhanced Packet Block, their end included; 0 if there are none."""
+    cdef uint32_t length = 0
+    if flags:
+        length += 8
+    if comment != NULL:
+        length += 4 + (comment_length(comment) + 3 & ~<uint32_t>3)
+    return length + 4 if length else 0
+
+
+cdef void put_options(uint8_t* target, uint32_t flags, const char* comment) noexcept nogil:
+    """Write them, as long as `options_length` says."""
+    cdef uint16_t header[2]
+    cdef uint32_t length
+    memset(target, 0, options_length(flags, comment))
+    if flags:
+        header[0], header[1] = EPB_FLAGS, sizeof(flags)
+        memcpy(target, header, sizeof(header))
+        memcpy(target + sizeof(header), &flags, sizeof(flags))
+        target += 8
+    if comment != NULL:
+        length = comment_length(comment)
+        header[0], header[1] = OPT_COMMENT, <uint16_t>length
+        memcpy(target, header, sizeof(header))
+        memcpy(target + sizeof(header), comment, length)
 
 
 cdef class CaptureWriter(BurstSink):
@@ -126,9 +162,15 @@ cdef class CaptureWriter(BurstSink):
         return outcome
 
     cdef int _write_packet(self, const Frame* frames, uint32_t pieces) noexcept nogil:
-        """Buffer one packet of so many Frames, gathered; -1 and counted if that fails."""
+        return self.write_annotated(frames, pieces, 0, NULL)
+
+    cdef int write_annotated(self, const Frame* frames, uint32_t pieces, uint32_t flags, const char* comment) noexcept nogil:
+        """Buffer one packet of so many Frames, gathered; -1 and counted if that fails.
+
+        `flags`, `comment`: the options epb_flags and opt_comment, if not 0 and NULL; a pcap file has none.
+        """
         cdef uint64_t total = 0, wirelen = frames[0].wire_len
-        cdef uint32_t caplen, left, length, i
+        cdef uint32_t caplen, left, length, i, options = options_length(flags, comment) if self.pcapng else 0
         cdef int64_t time = frames[0].time
         cdef uint8_t* target
         if time == 0 and self.clock is not None:
@@ -144,16 +186,18 @@ cdef class CaptureWriter(BurstSink):
         if wirelen < total:
             wirelen = total if total < UINT32_MAX else UINT32_MAX
         caplen = <uint32_t>total if total < self.snaplen else self.snaplen
-        if self.fd < 0 or self.io_errno or (self.used + ENHANCED_OVERHEAD + caplen + 3 > BUFFER and self._drain() < 0):
+        if self.fd < 0 or self.io_errno or (self.used + ENHANCED_OVERHEAD + caplen + 3 + options > BUFFER and self._drain() < 0):
             self.lost += 1
             return -1
-        target = self._begin_record(time, caplen, <uint32_t>wirelen)
+        target = self._begin_record(time, caplen, <uint32_t>wirelen, options)
         left = caplen
         for i in range(pieces):
             length = frames[i].len if frames[i].len < left else left
             memcpy(target, frames[i].data, length)
             target += length
             left -= length
+        if options:
+            put_options(target + (-caplen & 3), flags, comment)
         self.packets += 1
         self.buffered_packets += 1
         self.bytes += caplen
@@ -161,8 +205,8 @@ cdef class CaptureWriter(BurstSink):
         self.truncated += caplen < total
         return 0
 
-    cdef uint8_t* _begin_record(self, int64_t time, uint32_t caplen, uint32_t wirelen) noexcept nogil:
-        """Take room for a record in the buffer and fill in what is around its bytes; return where these go."""
+    cdef uint8_t* _begin_record(self, int64_t time, uint32_t caplen, uint32_t wirelen, uint32_t options) noexcept nogil:
+        """Take room for a record in the buffer and fill in what is around its bytes and options; return where these go."""
         cdef uint8_t* start = self.buffer + self.used
         cdef uint32_t padding = -caplen & 3
         cdef PcapRecord record
@@ -172,7 +216,7 @@ cdef class CaptureWriter(BurstSink):
             memcpy(start, &record, sizeof(record))
             self.used += PCAP_RECORD + caplen
             return start + PCAP_RECORD
-        block = EnhancedPacket(ENHANCED_PACKET, ENHANCED_OVERHEAD + caplen + padding, 0, <uint32_t>(time >> 32), <uint32_t>time,
+        block = EnhancedPacket(ENHANCED_PACKET, ENHANCED_OVERHEAD + caplen + padding + options, 0, <uint32_t>(time >> 32), <uint32_t>time,
                                caplen, wirelen)
         memcpy(start, &block, sizeof(block))
         memset(start + ENHANCED_DATA + caplen, 0, padding)
@@ -218,12 +262,14 @@ cdef class CaptureWriter(BurstSink):
         if kept is not None:
             raise kept
 
-    def write(self, packet, time=None, wire_len=None):
+    def write(self, packet, time=None, wire_len=None, *, direction=None, comment=None):
         """Write one packet (bytes-like). `time`: ns since 1970, by default now, by the clock if there is one.
 
-        `wire_len`: its length on the wire, if it was captured short. Raises OSError when writing fails, ValueError for a time the
-        format cannot hold.
+        `wire_len`: its length on the wire, if it was captured short. `direction`: "in" or "out"; `comment`: text of up to 1024 bytes of
+        UTF-8; pcapng alone has room for these. Raises OSError when writing fails, ValueError for what the format cannot hold.
         """
+        cdef bytes text
+        cdef uint32_t flags
         cdef const uint8_t[::1] view = memoryview(packet).cast("B")
         cdef Frame frame
         if time is None:
@@ -235,7 +281,15 @@ cdef class CaptureWriter(BurstSink):
         frame = Frame(self.buffer, NO_IOVA, time, <uint32_t>view.shape[0], NO_BUFFER, wire_len or 0, 0, 0)
         if view.shape[0]:
             frame.data = <uint8_t*>&view[0]
-        if self._write_packet(&frame, 1) < 0:
+        if direction not in (None, "in", "out"):
+            raise ValueError(f"a packet's direction is 'in' or 'out', not {direction!r}")
+        if not self.pcapng and (direction is not None or comment is not None):
+            raise ValueError(f"{self.filename}: pcap holds neither directions nor comments")
+        text = b"" if comment is None else comment.encode()
+        if len(text) > LONGEST_COMMENT or b"\0" in text:
+            raise ValueError(f"{self.filename}: a packet's comment has up to {LONGEST_COMMENT} bytes, none of them 0")
+        flags = {None: 0, "in": EPB_INBOUND, "out": EPB_OUTBOUND}[direction]
+        if self.write_annotated(&frame, 1, flags, NULL if comment is None else PyBytes_AsString(text)) < 0:
             self._check()
 
     def on_burst(self, Burst burst not None):

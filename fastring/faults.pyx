@@ -100,7 +100,7 @@ cdef class FaultyWire(WrapperWire):
                     length = ROOM + 1
             if faults & 1 << LOST:
                 self.happened[LOST] += 1
-                self.tell_drop(&frames[first], end - first, b"lost")
+                self.tell_drop(&frames[first], end - first, b"lost", True)
             elif faults and length <= ROOM:
                 self.gather(&spoiled, &frames[first], end - first)
                 self.spoil(&spoiled, length, faults)
@@ -160,4 +160,11 @@ cdef class FaultyWire(WrapperWire):
     @property
     def drops(self):
         """What the faults lost, and the inner wire."""
-        return super().drops | ({"fault_lost": self.happened[LOST]} if self.happened[LOST] else {})
+        return super().drops | self._lost()
+
+    @property
+    def rx_drops(self):
+        return super().rx_drops | self._lost()
+
+    def _lost(self):
+        return {"fault_lost": self.happened[LOST]} if self.happened[LOST] else {}

@@ -25,3 +25,4 @@ cdef class HostWire(Wire):
     cdef uint32_t unsent(self, Frame* frames, int n) noexcept nogil
     cdef void die(self, int error) noexcept nogil
     cdef int offer(self) noexcept nogil
+    cdef int give_up(self, Frame* frames, int n, uint64_t* counter, const char* reason) noexcept nogil

@@ -65,8 +65,7 @@ cdef class HostWire(Wire):
             if sent < 0:
                 self.die(-sent)
         if sent < 0:
-            self.tx_failed += packets_in(frames, n)
-            return n
+            return self.give_up(frames, n, &self.tx_failed, b"the wire has failed")
         self.tx_packets += packets_in(frames, sent) - self.unsent_packets
         for i in range(sent):
             self.tx_bytes += frames[i].len
@@ -121,6 +120,12 @@ cdef class HostWire(Wire):
             self.recycle()
         return packets
 
+    cdef int give_up(self, Frame* frames, int n, uint64_t* counter, const char* reason) noexcept nogil:
+        """For `send`: drop n Frames for a reason, counted there and told; returns n."""
+        counter[0] += self.unsent(frames, n)
+        self.tell_drop(frames, n, reason, False)
+        return n
+
     cdef void die(self, int error) noexcept nogil:
         self.dead = error
 
@@ -141,11 +146,6 @@ cdef class HostWire(Wire):
     @property
     def drops(self):
         return super().drops | ({"wire_failed": self.tx_failed} if self.tx_failed else {}) | self.rx_drops
-
-    @property
-    def rx_drops(self):
-        """Of `drops`, what was to arrive; the rest was to be sent."""
-        return {}
 
     def __repr__(self):
         return f"<{type(self).__name__}>"

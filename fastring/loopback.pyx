@@ -49,7 +49,7 @@ cdef class LoopbackWire(Wire):
             packet = store_packet(&frames[start], end - start)
             if packet == NULL:
                 self.unstorable += 1
-                self.tell_drop(&frames[start], end - start, b"not storable")
+                self.tell_drop(&frames[start], end - start, b"not storable", False)
             else:
                 if self.first == NULL:
                     self.first = packet

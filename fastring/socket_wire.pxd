@@ -32,7 +32,6 @@ cdef class DatagramWire(HostWire):
     cdef readonly uint64_t refusals     # reports of a peer that nobody listens at; over UDP the frame they tell of had left
     cdef uint64_t peerless, too_long, unreachable, empty, truncated, overflowed
     cdef int gather(self, Frame* frames, int n, int* used) noexcept nogil
-    cdef int give_up(self, Frame* frames, int n, uint64_t* counter, const char* reason) noexcept nogil
     cdef int after_error(self, Frame* frames, int n, int error) noexcept nogil
     cdef bint find_peer(self) noexcept nogil
     cdef int keep(self, int got) noexcept nogil

@@ -1,11 +1,12 @@
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from typing_extensions import disjoint_base
 
 from fastring.host_wire import HostWire
 
+def named(counts: Mapping[str, int]) -> dict[str, int]: ...
 @disjoint_base
 class DatagramWire(HostWire):
     def __init__(

@@ -15,7 +15,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from cpython.bytes cimport PyBytes_AsString
 
-from fastring.burst cimport FRAME_MORE, Frame, packets_in
+from fastring.burst cimport FRAME_MORE, Frame
 from fastring.socket_calls cimport (AF_INET, AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, POLLOUT, SK_MEMINFO_DROPS, SK_MEMINFO_VARS,
                                     SO_MEMINFO, SOL_SOCKET, c_connect, getsockname, getsockopt, iovec, mmsghdr, ready, recvmmsg, sendmmsg,
                                     sockaddr, socklen_t)
@@ -27,6 +27,11 @@ cdef extern from "<sys/un.h>" nogil:
 
 cdef enum:
     LOST_SIGHT = -1                 # after_error: nothing can be said of the frames; try again
+
+
+def named(counts):
+    """Those that are not 0."""
+    return {reason: packets for reason, packets in counts.items() if packets}
 
 
 cdef bint is_own(const uint8_t* address, const uint8_t* own) noexcept nogil:
@@ -152,12 +157,6 @@ cdef class DatagramWire(HostWire):
             count += 1
         return count
 
-    cdef int give_up(self, Frame* frames, int n, uint64_t* counter, const char* reason) noexcept nogil:
-        """Lose n Frames for a reason; returns n."""
-        counter[0] += packets_in(frames, n)
-        self.tell_drop(frames, n, reason)
-        return n
-
     cdef int after_error(self, Frame* frames, int n, int error) noexcept nogil:
         """What becomes of n Frames of which not even the first could be sent: how many are lost, LOST_SIGHT, or -errno."""
         cdef int first = self.counts[0]
@@ -227,10 +226,12 @@ cdef class DatagramWire(HostWire):
 
     @property
     def drops(self):
+        return super().drops | named({"no_peer": self.peerless, "too_long": self.too_long, "unreachable": self.unreachable})
+
+    @property
+    def rx_drops(self):
         self._look_at_overflow()
-        lost = {"no_peer": self.peerless, "too_long": self.too_long, "unreachable": self.unreachable, "empty": self.empty,
-                "truncated": self.truncated, "rcvbuf_errors": self.overflowed}
-        return super().drops | {reason: packets for reason, packets in lost.items() if packets}
+        return named({"empty": self.empty, "truncated": self.truncated, "rcvbuf_errors": self.overflowed})
 
     def _look_at_overflow(self):
         """What the kernel dropped because nobody read, as it counts it (UdpRcvbufErrors)."""

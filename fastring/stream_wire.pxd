@@ -33,12 +33,12 @@ cdef class StreamWire(HostWire):
     cdef uint32_t lengths[BATCH]    # of frames being sent, with their prefix
     cdef int counts[BATCH]          # Frames of each
     cdef readonly uint64_t connections, disconnections, violations
-    cdef uint64_t peerless, too_long, cut_off, empty
+    cdef uint64_t peerless, too_long, cut_off, rx_cut_off, empty
     cdef int gather(self, Frame* frames, int n, int* used) noexcept nogil
     cdef int account(self, Frame* frames, int frame_count, uint64_t sent) noexcept nogil
     cdef void keep_rest(self, Frame* frames, int count, uint32_t prefix, uint32_t gone) noexcept nogil
-    cdef int give_up(self, Frame* frames, int n, uint64_t* counter, const char* reason) noexcept nogil
     cdef bint flush(self) noexcept nogil
+    cdef void lose_rest(self) noexcept nogil
     cdef void watch(self) noexcept nogil
     cdef void look_after(self) noexcept nogil
     cdef void finish_connecting(self) noexcept nogil

@@ -16,12 +16,14 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
 from posix.time cimport CLOCK_MONOTONIC, itimerspec
 
-from fastring.burst cimport FRAME_MORE, Frame, packets_in
+from fastring.burst cimport FRAME_MORE, Frame
 from fastring.socket_calls cimport (EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, MSG_DONTWAIT,
                                     MSG_NOSIGNAL, POLLOUT, SO_ERROR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, TFD_CLOEXEC, TFD_NONBLOCK,
                                     accept4, c_close, c_read, c_recv, c_send, epoll_create1, epoll_ctl, epoll_event, getsockopt, msghdr,
                                     ready, sendmsg, socklen_t, timerfd_create, timerfd_settime)
 from fastring.socket_wire cimport LONGEST
+
+from fastring.socket_wire import named
 
 cdef extern from "<arpa/inet.h>" nogil:
     uint32_t htonl(uint32_t value)
@@ -174,12 +176,6 @@ cdef class StreamWire(HostWire):
             self.rest_end += frames[i].len
         self.rest_start = gone
 
-    cdef int give_up(self, Frame* frames, int n, uint64_t* counter, const char* reason) noexcept nogil:
-        """Lose n Frames for a reason; returns n."""
-        counter[0] += packets_in(frames, n)
-        self.tell_drop(frames, n, reason)
-        return n
-
     cdef bint flush(self) noexcept nogil:
         """Send the rest of a frame; whether nothing of it is left."""
         cdef ssize_t sent
@@ -191,9 +187,16 @@ cdef class StreamWire(HostWire):
                 return False
             elif c_errno != EINTR:
                 self.broken = True
-                self.cut_off += 1
-                self.rest_start = self.rest_end = 0
+                self.lose_rest()
         return True
+
+    cdef void lose_rest(self) noexcept nogil:
+        """A frame that went in part arrives no more, and was not sent."""
+        if self.rest_start < self.rest_end:
+            self.cut_off += 1
+            self.tx_packets -= 1
+            self.tx_bytes -= self.rest_end - PREFIX
+            self.rest_start = self.rest_end = 0
 
     cdef bint writable(self) noexcept nogil:
         if self.fd < 0 or self.connecting or self.broken:
@@ -352,8 +355,9 @@ cdef class StreamWire(HostWire):
     def _lose(self):
         """Close the connection; wait for the next client, or the time to connect again."""
         self.disconnections += not self.connecting
-        self.cut_off += (self.rest_start < self.rest_end) + (self.rx_start < self.rx_end)
-        self.rest_start = self.rest_end = self.rx_start = self.rx_end = 0
+        self.lose_rest()
+        self.rx_cut_off += self.rx_start < self.rx_end
+        self.rx_start = self.rx_end = 0
         connection, self.socket, self.fd, self.connecting = self.socket, None, -1, False
         if connection is not None:
             connection.close()                                  # and epoll forgets it
@@ -379,8 +383,11 @@ cdef class StreamWire(HostWire):
 
     @property
     def drops(self):
-        lost = {"no_peer": self.peerless, "too_long": self.too_long, "cut_off": self.cut_off, "empty": self.empty}
-        return super().drops | {reason: packets for reason, packets in lost.items() if packets}
+        return super().drops | named({"no_peer": self.peerless, "too_long": self.too_long, "cut_off": self.cut_off})
+
+    @property
+    def rx_drops(self):
+        return named({"empty": self.empty, "rx_cut_off": self.rx_cut_off})
 
     def close(self):
         if self.fd >= 0:

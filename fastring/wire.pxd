@@ -9,8 +9,8 @@ from fastring.burst cimport Frame
 ctypedef int (*receive_handler)(void* context, Frame* frames, int n, bint may_refuse) noexcept nogil
 # The wire, once it refused frames, has room again.
 ctypedef void (*room_handler)(void* context) noexcept nogil
-# Told of packets that the wire loses, n Frames of them, and why: a word that lives for ever.
-ctypedef void (*drop_handler)(void* context, const Frame* frames, int n, const char* reason) noexcept nogil
+# Told of packets that the wire loses, n Frames of them, and why: words that live for ever. `arriving`: on their way to the card.
+ctypedef void (*drop_handler)(void* context, const Frame* frames, int n, const char* reason, bint arriving) noexcept nogil
 
 
 cdef class Wire:
@@ -30,7 +30,7 @@ cdef class Wire:
     cdef void detach(self) noexcept
     # For wires: hand frames to the attached card, and tell of what is lost
     cdef int deliver(self, Frame* frames, int n, bint may_refuse) noexcept nogil
-    cdef void tell_drop(self, const Frame* frames, int n, const char* reason) noexcept nogil
+    cdef void tell_drop(self, const Frame* frames, int n, const char* reason, bint arriving) noexcept nogil
 
 
 cdef class PairEnd(Wire):

@@ -87,6 +87,11 @@ cdef class Wire:
         """Packets that the wire lost, by reason; both directions, never reset."""
         return {"wire_lost": self.lost} if self.lost else {}
 
+    @property
+    def rx_drops(self):
+        """Of `drops`, those that were to arrive here."""
+        return {}
+
     cdef int deliver(self, Frame* frames, int n, bint may_refuse) noexcept nogil:
         """Hand n Frames to the attached card; with no card there they are taken and lost. Returns how many it took."""
         if self.receive == NULL:
@@ -94,10 +99,10 @@ cdef class Wire:
             return n
         return self.receive(self.context, frames, n, may_refuse)
 
-    cdef void tell_drop(self, const Frame* frames, int n, const char* reason) noexcept nogil:
+    cdef void tell_drop(self, const Frame* frames, int n, const char* reason, bint arriving) noexcept nogil:
         """Tell a wrapper that is attached which packets were lost and why; they are counted elsewhere."""
         if self.dropped != NULL:
-            self.dropped(self.context, frames, n, reason)
+            self.dropped(self.context, frames, n, reason, arriving)
 
     def inject(self, Burst burst not None):
         """Let the packets of `burst` arrive at the attached card, which drops and counts what it has no room for."""

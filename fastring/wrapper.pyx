@@ -16,9 +16,14 @@ cdef void make_room(void* context) noexcept nogil:
     (<WrapperWire>context).inner_has_room()
 
 
-cdef void note_drop(void* context, const Frame* frames, int n, const char* reason) noexcept nogil:
+cdef void note_drop(void* context, const Frame* frames, int n, const char* reason, bint arriving) noexcept nogil:
     """The inner wire's drop_handler."""
-    (<WrapperWire>context).inner_dropped(frames, n, reason)
+    (<WrapperWire>context).inner_dropped(frames, n, reason, arriving)
+
+
+cdef dict added(dict first, dict second):
+    """Both counts by reason, as one."""
+    return {reason: first.get(reason, 0) + second.get(reason, 0) for reason in first | second}
 
 
 cdef class WrapperWire(Wire):
@@ -47,9 +52,9 @@ cdef class WrapperWire(Wire):
         if self.room != NULL:
             self.room(self.context)
 
-    cdef void inner_dropped(self, const Frame* frames, int n, const char* reason) noexcept nogil:
+    cdef void inner_dropped(self, const Frame* frames, int n, const char* reason, bint arriving) noexcept nogil:
         """The inner wire lost packets, and counted them."""
-        self.tell_drop(frames, n, reason)
+        self.tell_drop(frames, n, reason, arriving)
 
     cdef void receiver_has_room(self) noexcept nogil:
         if self.inner is not None:
@@ -76,10 +81,11 @@ cdef class WrapperWire(Wire):
     @property
     def drops(self):
         """What was lost here, and in the inner wire."""
-        found = {} if self.inner is None else dict(self.inner.drops)
-        for reason, packets in super().drops.items():
-            found[reason] = found.get(reason, 0) + packets
-        return found
+        return added({} if self.inner is None else self.inner.drops, super().drops)
+
+    @property
+    def rx_drops(self):
+        return {} if self.inner is None else self.inner.rx_drops
 
     def capabilities(self):
         return super().capabilities() if self.inner is None else self.inner.capabilities()

@@ -41,7 +41,7 @@ ROUNDS_SERVED = 32  # the same where others may ask, and a virtual clock has no 
 
 @dataclass
 class ReplayResult:
-    """What became of a replay. `sent` = `received` + `lost`, and `drops` names where each lost frame went.
+    """What became of a replay. `sent` + `duplicated` = `received` + `lost`, and `drops` names where each lost frame went.
 
     `bytes` were given to the driver, `received_bytes` arrived, padding included; rates are of what arrived, without CRC, preamble and
     gaps. `seconds` are the clock's: on a virtual clock, the capture's own.
@@ -50,6 +50,7 @@ class ReplayResult:
     sent: int = 0
     received: int = 0
     lost: int = 0
+    duplicated: int = 0
     drops: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     received_bytes: int = 0
@@ -327,7 +328,8 @@ class Replay:
         elif self.cabling.taken is not None:
             result.received, result.received_bytes = self.cabling.taken()
         result.sent = sender.packets + sender.oversize + sum(result.drops.get(reason, 0) for reason in UNSENT)
-        result.lost = result.sent - result.received
+        result.duplicated = self.cabling.duplicates()  # by the wire
+        result.lost = result.sent + result.duplicated - result.received
         self._count_drop("in_flight", result.lost - sum(result.drops.values()))
         self._measure()
 

@@ -55,7 +55,7 @@ def replayed(fastring):
         assert outcome.out, outcome.err
         assert not (silent and outcome.err)
         result = json.loads(outcome.out)
-        assert result["sent"] == result["received"] + result["lost"]
+        assert result["sent"] + result["duplicated"] == result["received"] + result["lost"]
         assert result["lost"] == sum(result["drops"].values())
         assert all(count > 0 for count in result["drops"].values())
         return outcome.status, result

@@ -17,13 +17,14 @@ def _nothing() -> dict[str, int]:
 class Cabling:
     """`near`: for the sending card. `far`: for a receiving card, or None when frames end in the wire itself.
 
-    `taken`: packets, and their bytes, that ended in the wire. `drops`: what it lost, by reason.
+    `taken`: packets, and their bytes, that ended in the wire. `drops`: what it lost, by reason. `duplicates`: packets that it made itself.
     """
 
     near: Wire
     far: Wire | None = None
     taken: Callable[[], tuple[int, int]] | None = None
     drops: Callable[[], dict[str, int]] = field(default=_nothing)
+    duplicates: Callable[[], int] = int
 
     def close(self) -> None:
         """Close both ends. Raises OSError if the wire lost something in closing."""

@@ -52,3 +52,55 @@ def whole(least: int, most: int) -> Callable[[str], int]:
         return value
 
     return convert
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """A converter for one of several words."""
+
+    def convert(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"it is {', '.join(words[:-1])} or {words[-1]}, not {text!r}")
+        return text
+
+    return convert
+
+
+def chance(text: str) -> float:
+    """0 to 1, or a percentage: 0.01 or 1%."""
+    value = _number(text.removesuffix("%"))
+    if value is not None and text.endswith("%"):
+        value /= 100
+    if value is None or not 0 <= value <= 1:
+        raise ValueError(f"it is a chance from 0 to 1, or a percentage, not {text!r}")
+    return value
+
+
+def duration(text: str) -> int:
+    """Nanoseconds of a time as tc takes it: 10ms, 250us, 1.5s, 800ns; without a unit it is microseconds."""
+    value = _with_unit(text, {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9, "": 1e3})
+    if value is None or value > 3600e9:
+        raise ValueError(f"it is a time of at most an hour, such as 10ms or 250us, not {text!r}")
+    return value
+
+
+def bit_rate(text: str) -> int:
+    """Bits a second as tc takes them: 10mbit, 1.5gbit, 64kbit; without a unit it is bits."""
+    value = _with_unit(text, {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9, "tbit": 1e12, "bit": 1, "": 1})
+    if value is None or not 1 <= value <= 1e15:
+        raise ValueError(f"it is a rate such as 10mbit or 1gbit, not {text!r}")
+    return value
+
+
+def _with_unit(text: str, units: Mapping[str, float]) -> int | None:
+    for unit, times in units.items():
+        if text.lower().endswith(unit):
+            value = _number(text[: len(text) - len(unit)])
+            return None if value is None else round(value * times)
+    return None
+
+
+def _number(text: str) -> float | None:
+    """A number in digits, with a point if need be; None for anything else."""
+    whole_part, _, fraction = text.partition(".")
+    digits = whole_part + fraction
+    return float(text) if digits.isascii() and digits.isdecimal() and len(digits) < 20 else None

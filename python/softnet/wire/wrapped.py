@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from fastring.capture_writer import CaptureWriter
 from fastring.clock import Clock
+from fastring.faults import NAMES, FaultyWire
 from fastring.meter import MeterWire
+from fastring.netem import NetemWire
+from fastring.tee import TeeWire
 from fastring.wire import Wire
 from softnet.wire.cabling import Cabling
-from softnet.wire.spec import WRAPPED, parse_argument
+from softnet.wire.spec import WRAPPED, bit_rate, chance, duration, one_of, parse_argument, whole
+
+MAXIMUM_SNAPLEN = 262_144
 
 
 class Wrapper(NamedTuple):
@@ -26,7 +32,46 @@ def wrap_meter(argument: str, wire: Wire, clock: Clock) -> Wire:
     return MeterWire(wire, clock=clock)
 
 
+def wrap_tee(argument: str, wire: Wire, clock: Clock) -> Wire:
+    """Record what passes in a pcapng file."""
+    path, options = parse_argument("tee", argument, {"snaplen": whole(1, MAXIMUM_SNAPLEN)}, name="file")
+    writer = CaptureWriter(path, format="pcapng", **options)
+    try:
+        return TeeWire(wire, writer, clock=clock)
+    except BaseException:
+        writer.close()
+        raise
+
+
+def wrap_fault(argument: str, wire: Wire, clock: Clock) -> Wire:
+    """Impair what leaves as netem does, and spoil what arrives as a bad cable does."""
+    _, options = parse_argument("fault", argument, FAULTS)
+    if "dup" in options:
+        if "duplicate" in options:
+            raise ValueError("the wire 'fault' is told 'duplicate' twice")
+        options["duplicate"] = options.pop("dup")
+    spoiled = {name: options.pop(name) for name in NAMES if name in options}
+    seed = options.get("seed", 0)
+    if spoiled:
+        wire = FaultyWire(wire, seed=seed, **spoiled)
+    if options.keys() - {"seed"} or not spoiled:
+        wire = NetemWire(wire, clock=clock, **options)
+    return wire
+
+
+FAULTS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("loss", "duplicate", "dup", "corrupt", "reorder", *NAMES), chance),
+    **dict.fromkeys(("delay", "jitter"), duration),
+    "rate": bit_rate,
+    "limit": whole(1, 100_000),
+    "gap": whole(1, 100_000),
+    "seed": whole(0, (1 << 63) - 1),
+    "direction": one_of("out", "in", "both"),
+}
+
 WRAPPERS = {
+    "tee": Wrapper(wrap_tee, "tee:FILE@WIRE", "any wire, recorded in a pcapng file with directions and what was lost"),
+    "fault": Wrapper(wrap_fault, "fault:OPTIONS@WIRE", "any wire, impaired as by tc-netem: loss=, delay=, rate=, seed= and more"),
     "meter": Wrapper(wrap_meter, "meter@WIRE", "any wire, with what passes counted each way"),
 }
 
@@ -54,10 +99,19 @@ def wrap(wrappers: list[str], cabling: Cabling, clock: Clock) -> Cabling:
         except BaseException:
             cabling.close()
             raise
-        cabling = Cabling(near, cabling.far, cabling.taken, _drops(cabling, near))
+        cabling = Cabling(near, cabling.far, cabling.taken, _drops(cabling, near), _duplicates(cabling, near))
     return cabling
 
 
 def _drops(cabling: Cabling, near: Wire) -> Callable[[], dict[str, int]]:
     """What wire and wrappers lost. A cabling may know of more than its wire does: a file that is full."""
-    return lambda: cabling.drops() | near.drops
+
+    def drops() -> dict[str, int]:
+        return cabling.drops() | {reason: packets for reason, packets in near.drops.items() if reason not in near.rx_drops}
+
+    return drops
+
+
+def _duplicates(cabling: Cabling, near: Wire) -> Callable[[], int]:
+    """How many packets more than were sent arrive."""
+    return lambda: cabling.duplicates() + (near.counts["out"]["duplicate"] if isinstance(near, NetemWire) else 0)
