@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from softnet.replay import ReplayResult
+from softnet.replay_result import ReplayResult
 
 WHERE = {
     "mtu_exceeded": "longer than the MTU allows: not given to the driver",
@@ -35,6 +35,25 @@ def scaled(value: float, unit: str) -> str:
     return f"{value:.0f} {unit}"
 
 
+def statistics_line(seconds: float, frames: int, size: int) -> str:
+    """How far a replay is."""
+    rate = f": {scaled(frames / seconds, 'pps')}, {scaled(8 * size / seconds, 'bit/s')}" if seconds > 0 else ""
+    return f"after {seconds:.1f} s  {frames:,} frames  {size:,} bytes{rate}"
+
+
+def timing_lines(result: ReplayResult) -> list[str]:
+    """Whether a schedule was kept."""
+    if result.rate_asked is None:
+        return []
+    unit = {"pps": "pps", "mbps": "Mbit/s", "multiplier": "times as captured"}[result.timing]
+    achieved = "" if result.rate_achieved is None else f", {result.rate_achieved:.6g} achieved"
+    lines = [f"rate       {result.rate_asked:.12g} {unit} asked{achieved}"]
+    if result.late_p50_ns is not None and result.late_p99_ns is not None and result.late_max_ns is not None and result.clock == "real":
+        p50, p99, most = result.late_p50_ns / 1000, result.late_p99_ns / 1000, result.late_max_ns / 1000
+        lines.append(f"late       {p50:.1f} µs in the middle, {p99:.1f} µs at 99 %, {most:.1f} µs at most")
+    return lines
+
+
 def replay_text(result: ReplayResult) -> str:
     """The result of a replay, a few lines: names in a column, counts of frames and bytes right-aligned."""
     frames = len(f"{result.sent:,}")
@@ -49,9 +68,14 @@ def replay_text(result: ReplayResult) -> str:
         lines.append(f"padded     {result.padded:>{frames},} frames  to 60 bytes, with {result.pad_bytes:,} zeroes in all")
     if result.truncated:
         lines.append(f"cut short  {result.truncated:>{frames},} frames  in the captures: sent as long as they were captured")
+    if result.unselected:
+        lines.append(f"left out   {result.unselected:>{frames},} frames  by their number, or by the cache file")
+    for each in result.interfaces if len(result.interfaces) > 1 else ():
+        lines.append(f"wire       {each['sent']:>{frames},} frames  sent to {each['wire']}, {each['received']:,} received")
     rate = f": {scaled(result.pps, 'pps')}, {scaled(result.bits_per_second, 'bit/s')}" if result.seconds > 0 else ""
     lines += [
         f"time       {result.seconds:.6f} s on the {result.clock} clock{rate}",
+        *timing_lines(result),
         f"driver     {result.interrupts:,} interrupts, {result.polls:,} polls, {result.packets_per_poll:.1f} packets per poll",
         f"queue      {result.queue_stops:,} stops, {result.queue_wakes:,} wakes, {result.bql_stops:,} stops by BQL",
         f"MTU        {result.mtu} bytes",
