@@ -37,14 +37,15 @@ class Observation:
         self.listeners = list(listeners)
         self.interval = interval if interval is not None else REPORT_INTERVAL if stats_file is None and metrics is None else 1.0
         self.samples: list[Sample] = []
+        self.stats_file: StatsFile | None = None
         self.server: MetricsServer | None = None
         with ExitStack() as undo:
             if self.report_file is not None:
                 self._check_report(self.report_file)
             if stats_file is not None:
-                file = StatsFile(stats_file)
-                undo.callback(file.close)
-                self.listeners.append(file)
+                self.stats_file = StatsFile(stats_file)
+                undo.callback(self.stats_file.close)
+                self.listeners.append(self.stats_file)
             if metrics is not None:
                 self.server = MetricsServer(metrics)
                 undo.callback(self.server.close)
@@ -76,6 +77,12 @@ class Observation:
         with sampler:
             yield
         self.samples = sampler.samples
+
+    def problem(self) -> str | None:
+        """What went wrong with watching, in one line, after the run."""
+        if self.stats_file is None or self.stats_file.error is None:
+            return None
+        return f"{self.stats_file.path}: {self.stats_file.error.strerror}: {self.stats_file.lost} samples are missing"
 
     def report(self, title: str, result: Mapping[str, Any], histograms: Mapping[str, Sequence[tuple[int, int]]]) -> None:
         """Write the page or picture, if one was asked for. Raises OSError."""

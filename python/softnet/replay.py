@@ -17,15 +17,17 @@ from e1000.driver.control import E1000Adapter
 from e1000.driver.napi import E1000Napi
 from e1000.driver.param import MAX_MTU, MIN_MTU
 from e1000.trace import Trace, format_of
-from fastring.burst import CountingSink
+from fastring.burst import BurstSink, CountingSink
 from fastring.capture import Capture, CaptureError
 from fastring.capture_writer import CaptureWriter
 from fastring.clock import MonotonicClock, VirtualClock
+from fastring.measure import MeasuringSink
 from fastring.transmitter import Transmitter
 from fastring.wire import Wire
 from softnet.control import ControlServer
 from softnet.ethernet import ETH_DATA_LEN, ETH_HLEN
 from softnet.netdev import NetDevice
+from softnet.observe import Observation
 from softnet.replay_input import Choice, Feed, ReplayInput
 from softnet.replay_result import ReplayResult
 from softnet.replay_timing import Timing
@@ -49,7 +51,7 @@ class Replay:
     default what the longest frame needs, up to 16110. `trace`: a file for what happens on the cards (e1000.trace). `control`: serve a
     control socket meanwhile, at this path, or with "" where the tools find it; `hold`: seconds for which the cards stay up afterwards.
     `choice`: which frames; `wire2`: for those of them that a second card sends. `ask`: for timing "oneatatime", called with the number of
-    the next frame, returns how many to send.
+    the next frame, returns how many to send. `observation`: who watches; it stays its owner's, who writes its report with `histograms`.
 
     Everything is checked and opened here: raises CaptureError, OSError or ValueError before a frame is sent. Then `run`, once.
     """
@@ -71,6 +73,7 @@ class Replay:
         control: str | os.PathLike[str] | None = None,
         hold: float = 0,
         ask: Callable[[int], int] | None = None,
+        observation: Observation | None = None,
     ) -> None:
         if clock not in ("real", "virtual"):
             raise ValueError(f"the clock is 'real' or 'virtual', not {clock!r}")
@@ -82,6 +85,8 @@ class Replay:
         self.control = control
         self.hold = hold
         self.ask = ask
+        self.observation = Observation() if observation is None else observation
+        self.measured: MeasuringSink | None = None
         self.server: ControlServer | None = None
         self.read = 0  # frames the captures gave so far
         self.passes_done = 0
@@ -128,6 +133,7 @@ class Replay:
             if self.control is not None:
                 self.server = undo.enter_context(ControlServer(stack, self.control or None, name="replay"))
             self._make_senders()
+            undo.enter_context(self.observation.during(self.clock, [card.device for line in self.lines for card in line.cards]))
             started = self.clock.monotonic_ns()
             try:
                 self._play(undo, memory, stack, progress)
@@ -154,6 +160,12 @@ class Replay:
             self._account()
         return self.result
 
+    def histograms(self) -> dict[str, list[tuple[int, int]]]:
+        """Sizes of the frames that arrived, and the gaps between them, for a report; nothing without one."""
+        if self.measured is None:
+            return {}
+        return {"frame_sizes": self.measured.sizes.buckets(), "gaps_ns": self.measured.gaps.buckets()}
+
     def close(self) -> None:
         """Close what was opened, if `run` did not; again is harmless."""
         self._undo.close()
@@ -177,11 +189,14 @@ class Replay:
     def _plug_all(self, undo: ExitStack, stack: Stack, memory: HostMemory) -> None:
         """Make the cards of every interface, and open them: those that receive first."""
         self.sink = CountingSink()
+        sink: BurstSink = self.writer or self.sink
+        if self.observation.report_file is not None:
+            sink = self.measured = MeasuringSink(sink)
         for cabling, (near_mac, far_mac) in zip(self.cablings, MACS, strict=False):
             near = self._plug(undo, stack, memory, cabling.near, near_mac)
             far = None if cabling.far is None else self._plug(undo, stack, memory, cabling.far, far_mac)
             if far is not None:
-                far.device.sink = self.writer or self.sink
+                far.device.sink = sink
                 far.device.promiscuous = True
             self.lines.append(_Line(cabling, near, far))
         cards = [card for line in self.lines for card in line.cards]

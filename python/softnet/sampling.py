@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -148,18 +149,31 @@ def rates(seconds: Sequence[float], counts: Sequence[int]) -> list[float]:
 
 
 class StatsFile:
-    """A listener that writes each sample to a file, one JSON object a line. Raises OSError when opened, or when it cannot be written."""
+    """A listener that writes each sample to a file, one JSON object a line. Raises OSError if it cannot be opened.
+
+    A write that fails ends it, not the run: `error` then says why, and `lost` how many samples are missing.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
+        self.error: OSError | None = None
+        self.lost = 0
         self._file: IO[str] = open(self.path, "w", encoding="ascii", buffering=1)  # noqa: SIM115 - closed by close
 
     def __call__(self, sample: Sample) -> None:
-        try:
-            self._file.write(json.dumps(asdict(sample)) + "\n")
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self.path) from None
+        if self.error is None:
+            with self._failing():
+                self._file.write(json.dumps(asdict(sample)) + "\n")
+        self.lost += self.error is not None
 
     def close(self) -> None:
         """Close it; again is harmless."""
-        self._file.close()
+        with self._failing():
+            self._file.close()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = self.error or OSError(error.errno, error.strerror, self.path)

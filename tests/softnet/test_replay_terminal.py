@@ -100,9 +100,13 @@ def test_ctrl_c_on_a_terminal_ends_an_endless_replay_with_its_result(data):
 @pytest.mark.parametrize("options", [(), ("--clock", "virtual"), ("--wire", "null")])
 def test_a_signal_ends_an_endless_replay_promptly_with_its_result(number, options, data, tmp_path):
     out = () if "--wire" in options else ("--out", "/dev/null")
-    command = [*COMMAND, "replay", "--json", "--loop", "0", str(data / "mixed.pcap"), *options, *out]
+    samples = tmp_path / "samples"
+    watched = ("--stats-file", str(samples), "--interval", "0.1")
+    command = [*COMMAND, "replay", "--json", "--loop", "0", str(data / "mixed.pcap"), *options, *out, *watched]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        time.sleep(1.5)
+        deadline = time.monotonic() + 60
+        while not (samples.exists() and samples.read_text().count("\n") > 1) and time.monotonic() < deadline:
+            time.sleep(0.05)  # until frames pass
         child.send_signal(number)
         start = time.monotonic()
         out, err = child.communicate(timeout=30)

@@ -140,7 +140,10 @@ def test_a_stats_file_has_a_json_object_a_line(stack, devices, tmp_path):
     assert lines[-1]["devices"][devices[0].name]["tx_packets"] == 3
 
 
-def test_a_stats_file_that_cannot_be_written_is_named(stack, devices):
-    with pytest.raises(OSError, match="No space left on device") as failed:
-        StatsFile("/dev/full")(Sampler(stack.clock, devices).take())
-    assert failed.value.filename == "/dev/full"
+def test_a_stats_file_that_is_full_ends_itself_alone(stack, devices):
+    file = StatsFile("/dev/full")
+    with Sampler(stack.clock, devices, interval=0.1) as sampler:
+        sampler.listeners.append(file)
+        stack.clock.advance(300 * MS)
+    file.close()
+    assert (file.error.strerror, file.error.filename, file.lost) == ("No space left on device", "/dev/full", 4)

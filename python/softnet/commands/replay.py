@@ -10,15 +10,17 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from softnet.cli_parser import Help, Parser, count
 from softnet.commands.common import INTERRUPTED, LOST, OK, complain, is_stdout, live_line
+from softnet.commands.observing import add_observation_options, observation_of
 from softnet.wire import KINDS
 
 if TYPE_CHECKING:
     from softnet.replay import Replay
     from softnet.replay_input import Choice
+    from softnet.replay_result import ReplayResult
     from softnet.replay_timing import Timing
 
 PROG = "fastring replay"
@@ -71,6 +73,7 @@ def parser() -> Parser:
     replay.add_argument("--stats", type=count, metavar="SECONDS", help="print a line of statistics so often, 0: after each pass")
     _add_timing(replay)
     _add_choice(replay)
+    add_observation_options(replay)
     return replay
 
 
@@ -210,30 +213,29 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
         raise ValueError("--oneatatime reads standard input, and the capture - would, too")
     written = (arguments.out, wire.partition(":")[2], (wire2 or "").partition(":")[2], arguments.trace)
     beside = any(is_stdout(path) for path in written)
-    replay = Replay(
-        arguments.captures,
-        wire=wire,
-        wire2=wire2,
-        out=arguments.out,
-        clock=arguments.clock,
-        timing=timing_of(arguments),
-        choice=choice_of(arguments),
-        loop=arguments.loop,
-        limit=arguments.limit,
-        mtu=arguments.mtu,
-        trace=arguments.trace,
-        control=arguments.control,
-        hold=arguments.hold,
-        ask=ask if arguments.oneatatime else None,
-    )
-    for broken in replay.broken_off:
-        complain(PROG, broken)
-    aside = sys.stderr if beside or arguments.json else sys.stdout
-    statistics = None
-    if arguments.stats is not None:
-        statistics = Statistics(replay, arguments.stats, lambda line: print(line, file=aside, flush=True))
-    with nullcontext() if arguments.quiet or arguments.oneatatime else live_line(replay.total) as show:
-        result = replay.run(_both(show, statistics))
+    with observation_of(arguments) as observation:
+        replay = Replay(
+            arguments.captures,
+            wire=wire,
+            wire2=wire2,
+            out=arguments.out,
+            clock=arguments.clock,
+            timing=timing_of(arguments),
+            choice=choice_of(arguments),
+            loop=arguments.loop,
+            limit=arguments.limit,
+            mtu=arguments.mtu,
+            trace=arguments.trace,
+            control=arguments.control,
+            hold=arguments.hold,
+            ask=ask if arguments.oneatatime else None,
+            observation=observation,
+        )
+        result = _play(arguments, replay, sys.stderr if beside or arguments.json else sys.stdout)
+        problem = observation.problem()
+        if problem is not None:
+            result.fail(problem)
+        observation.report(f"fastring replay {' '.join(arguments.captures)}", result.as_dict(), replay.histograms())
     for problem in result.problems:
         complain(PROG, problem)
     text = json.dumps(result.as_dict()) if arguments.json else replay_text(result)
@@ -243,6 +245,17 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
     if result.interrupted:
         return INTERRUPTED, text
     return LOST if result.lost or not result.complete or replay.broken_off else OK, text
+
+
+def _play(arguments: argparse.Namespace, replay: Replay, aside: TextIO) -> ReplayResult:
+    """Run it, and tell how it goes: statistics to `aside`."""
+    for broken in replay.broken_off:
+        complain(PROG, broken)
+    statistics = None
+    if arguments.stats is not None:
+        statistics = Statistics(replay, arguments.stats, lambda line: print(line, file=aside, flush=True))
+    with nullcontext() if arguments.quiet or arguments.oneatatime else live_line(replay.total) as show:
+        return replay.run(_both(show, statistics))
 
 
 def _both(show: Callable[[int], None] | None, statistics: Statistics | None) -> Callable[[int], None] | None:
