@@ -12,6 +12,7 @@ cdef enum:
 cdef class HostWire(Wire):
     cdef Frame* staged              # [STAGED]: pulled, and [next_staged, staged_count) not yet delivered
     cdef int next_staged, staged_count
+    cdef bint delivering            # who is being shown frames may close the wire: what they lie in must stay
     cdef bint blocked               # a send took less than it was offered: `room` is owed
     cdef int dead                   # errno it failed for good with, or 0
     cdef readonly uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes   # sent for the card, and taken by it

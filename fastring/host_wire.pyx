@@ -110,7 +110,10 @@ cdef class HostWire(Wire):
     cdef int offer(self) noexcept nogil:
         """Deliver what is staged, or what the card takes of it; return how many packets that was."""
         cdef Frame* first = &self.staged[self.next_staged]
-        cdef int i, packets, taken = self.deliver(first, self.staged_count - self.next_staged, True)
+        cdef int i, packets, taken
+        self.delivering = True
+        taken = self.deliver(first, self.staged_count - self.next_staged, True)
+        self.delivering = False
         packets = packets_in(first, taken)
         self.rx_packets += packets
         for i in range(taken):

@@ -9,13 +9,12 @@ import socket
 import struct
 
 from libc.errno cimport EAGAIN, EINTR, EINVAL, EMSGSIZE, ENETDOWN, ENOBUFS, ENODEV, ENOMEM, errno as c_errno
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
-from posix.time cimport clock_gettime, timespec
 
 from fastring.burst cimport FRAME_MORE, Frame
-from fastring.interface cimport has_carrier
+from fastring.interface cimport has_carrier, socket_error
 from fastring.host_wire cimport STAGED
 from fastring.packet_ring cimport BLOCK, give_back, map_ring, take_packets, unmap_ring
 from fastring.virtio_net cimport vnet_drops
@@ -27,9 +26,8 @@ cdef extern from *:
     #include <linux/if_ether.h>
     #include <linux/if_packet.h>
     #include <poll.h>
-    #include <time.h>
     """
-    const int SOL_SOCKET, SO_ERROR, SOL_PACKET, MSG_DONTWAIT, CLOCK_MONOTONIC_COARSE
+    const int SOL_PACKET, MSG_DONTWAIT
     const int PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC, PACKET_FANOUT, PACKET_IGNORE_OUTGOING, PACKET_QDISC_BYPASS, PACKET_STATISTICS
     int C_ETH_P_ALL "ETH_P_ALL"
     int C_FANOUT_HASH "PACKET_FANOUT_HASH", C_FANOUT_LB "PACKET_FANOUT_LB", C_FANOUT_CPU "PACKET_FANOUT_CPU"
@@ -44,17 +42,12 @@ cdef extern from *:
         int sll_ifindex
     int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags) nogil
     int poll(pollfd* waiting, unsigned long count, int timeout) nogil
-    int getsockopt(int fd, int level, int option, void* value, uint32_t* length) nogil
     int getsockname(int fd, sockaddr* address, uint32_t* length) nogil
 
 # How the packets of an interface are shared among the sockets of a fanout group, by packet(7)'s names
 FANOUT_MODES = {
     "hash": C_FANOUT_HASH, "lb": C_FANOUT_LB, "cpu": C_FANOUT_CPU, "rollover": C_FANOUT_ROLLOVER, "rnd": C_FANOUT_RND, "qm": C_FANOUT_QM,
 }
-
-cdef enum:
-    ASK_INTERVAL = 10_000_000       # ns between two looks at what became of the interface
-
 
 cdef class PacketWire(HostWire):
     """The Ethernet interface `name` of the host; what the card sends leaves there, what arrives there the card receives.
@@ -192,7 +185,7 @@ cdef class PacketWire(HostWire):
 
     cdef int pull(self, int most) noexcept nogil:
         cdef int got
-        if self.ring.map == NULL:
+        if self.fd < 0:
             return -ENODEV              # closed
         got = take_packets(&self.ring, self.staged, STAGED, most)
         return got if got else self.ask_for_errors()
@@ -201,19 +194,12 @@ cdef class PacketWire(HostWire):
         give_back(&self.ring)
 
     cdef int ask_for_errors(self) noexcept nogil:
-        """Now and then, when nothing arrives: take the socket's error, or it would be readable for ever. Return 0 or -errno."""
-        cdef timespec now
-        cdef int64_t nanoseconds
-        cdef int error = 0
-        cdef uint32_t length = sizeof(error)
+        """Now and then, when nothing arrives. Return 0 or -errno."""
+        cdef int error = socket_error(self.fd, &self.asked)
         cdef sockaddr_ll bound
-        clock_gettime(CLOCK_MONOTONIC_COARSE, &now)
-        nanoseconds = <int64_t>now.tv_sec * 1_000_000_000 + now.tv_nsec
-        if nanoseconds - self.asked < ASK_INTERVAL:
+        cdef uint32_t length = sizeof(bound)
+        if error < 0:
             return 0
-        self.asked = nanoseconds
-        getsockopt(self.fd, SOL_SOCKET, SO_ERROR, &error, &length)
-        length = sizeof(bound)
         if getsockname(self.fd, <sockaddr*>&bound, &length) == 0 and bound.sll_ifindex != self.ifindex:
             return -ENODEV              # deleted, or moved to another namespace
         return 0 if error == ENETDOWN else -error
@@ -242,9 +228,10 @@ cdef class PacketWire(HostWire):
     def close(self):
         """Give the interface back; what has arrived and is not delivered is lost with the ring. Again is harmless."""
         _ = self.rx_drops               # while the socket can still tell
-        unmap_ring(&self.ring)
-        self.next_staged = self.staged_count = 0
         self.fd = -1
+        if not self.delivering:
+            unmap_ring(&self.ring)
+            self.next_staged = self.staged_count = 0
         if self.socket is not None:
             self.socket.close()
 

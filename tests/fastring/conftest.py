@@ -9,6 +9,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "bench" / "peers")]
 import mutable_txq  # noqa: E402
 import peers  # noqa: E402
+from interface_ends import two_ends  # noqa: E402
 
 from fastring.clock import VirtualClock  # noqa: E402
 from fastring.softirq import Softirq  # noqa: E402
@@ -55,3 +56,17 @@ def socket_wire(tmp_path_factory):
 def mutable(tmp_path_factory):
     """TxQueue with a switch at each fence, and its races."""
     return built(mutable_txq.MutableTxq, tmp_path_factory.mktemp("mutable_txq"))
+
+
+@pytest.fixture
+def ends():
+    """A veth pair between two namespaces: interface_ends.Ends."""
+    with two_ends() as made:
+        yield made
+
+
+@pytest.fixture
+def far(ends):
+    """A plain packet socket at its far end."""
+    with ends.socket(ends.far, "far") as plain:
+        yield plain

@@ -19,6 +19,7 @@ from softnet.wire.pair import open_pair
 from softnet.wire.pcap import open_pcap, open_pcapng
 from softnet.wire.unix import open_unix, open_unix_stream
 from softnet.wire.wrapped import WRAPPERS, Wrapper, split_wrappers, wrap
+from softnet.wire.xdp import open_xdp
 
 
 class WireKind(NamedTuple):
@@ -40,6 +41,7 @@ KINDS = {
     "pcap": WireKind(open_pcap, False, "pcap:FILE", "a capture file, as if tcpdump listened"),
     "pcapng": WireKind(open_pcapng, False, "pcapng:FILE", "the same in pcapng"),
     "packet": WireKind(open_packet, False, "packet:IFNAME", "a network interface of this host, by a packet socket", outside=True),
+    "xdp": WireKind(open_xdp, False, "xdp:IFNAME", "a queue of a network interface of this host, by an AF_XDP socket", outside=True),
     "loopback": WireKind(open_loopback, False, "loopback", "the card itself: what it sends comes back"),
     "unix": WireKind(open_unix, False, "unix:PATH,remote=PATH", "a UNIX datagram socket, as QEMU's -netdev dgram", outside=True),
     "udp": WireKind(open_udp, False, "udp:HOST:PORT", "the same over UDP, or in a multicast group; local=HOST:PORT", outside=True),

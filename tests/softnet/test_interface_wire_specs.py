@@ -1,4 +1,4 @@
-"""The wire spec `packet:IFNAME`, and a capture replayed over it."""
+"""The wire specs `packet:IFNAME` and `xdp:IFNAME`, and a capture replayed over them."""
 
 import json
 import socket
@@ -29,6 +29,9 @@ def ends():
         ("packet:lo,fanout=1:fair", "fanout: the mode is hash, lb, cpu, rollover, rnd, qm, not 'fair'"),
         ("packet:lo,promisc=yes", "promisc: it is 'on' or 'off', not 'yes'"),
         ("packet:lo,speed=1", "no option 'speed': it has promisc, fanout, qdisc_bypass, vnet_hdr, ring"),
+        ("xdp:", "needs an ifname: xdp:IFNAME"),
+        ("xdp:lo,queue=-1", "queue: it is a whole number of 0 to 65535, not '-1'"),
+        ("xdp:lo,mode=fast", "mode: it is auto, copy, zerocopy, not 'fast'"),
     ],
 )
 def test_specs_that_make_no_sense(spec, message):
@@ -50,7 +53,22 @@ def test_options_reach_the_wire(ends):
         cabling.close()
 
 
-def test_a_capture_replayed_over_it_arrives_and_what_is_too_long_is_accounted_for(ends, capture, frame, replayed):
+def test_options_reach_the_xdp_wire(ends):
+    near, _far = ends
+    with near.inside():
+        cabling = open_wire("xdp:near,rx=off,mode=copy,queue=0", clock=MonotonicClock())
+        try:
+            assert wire_kind("xdp:near").outside
+            assert cabling.near.capabilities()["mtu"] == 1500
+            assert "xdp" not in json.loads(near.ip("-d", "-j", "link", "show", "near"))[0]
+        finally:
+            cabling.close()
+        with pytest.raises(OSError, match="has no zero-copy"):
+            open_wire("xdp:near,mode=zerocopy", clock=MonotonicClock())
+
+
+@pytest.mark.parametrize("spec", ["packet:near", "xdp:near", "xdp:near,rx=off"])
+def test_a_capture_replayed_over_it_arrives_and_what_is_too_long_is_accounted_for(spec, ends, capture, frame, replayed):
     near, far = ends
     frames = [frame(60 + 14 * number, number) for number in range(105)]         # to 1516 bytes: two more than the interface takes
     with far.inside():
@@ -59,6 +77,6 @@ def test_a_capture_replayed_over_it_arrives_and_what_is_too_long_is_accounted_fo
         plain.bind(("far", ETH_P_ALL))
         plain.settimeout(30)
         with near.inside():
-            status, result = replayed(capture(frames), "--wire", "packet:near")
+            status, result = replayed(capture(frames), "--wire", spec)
         assert [plain.recv(4096) for _ in range(104)] == frames[:104]
     assert (status, result["sent"], result["received"], result["drops"]) == (1, 105, 104, {"too_long": 1})

@@ -1,4 +1,4 @@
-"""What the tests of wires onto real interfaces share: a veth pair between namespaces, a plain packet socket at its far end."""
+"""What the tests of wires onto real interfaces share: a veth pair between namespaces, and who looks what arrives at its ends."""
 
 import json
 import socket
@@ -8,10 +8,20 @@ from contextlib import contextmanager
 from namespaces import namespace, veth
 from sinks import RecordingSink
 
+from e1000.bus import LocalBus
+from e1000.device import E1000Device
+from e1000.driver import probe
+from fastring.clock import MonotonicClock
 from fastring.port import WirePort
 
 ETH_P_ALL = 3
 PATIENCE = 30
+BROADCAST = b"\xff" * 6
+FRAMES = [BROADCAST + b"\x02\0\0\0\0\1" + b"\x88\xb5" + bytes([i]) * (46 + 13 * i) for i in range(110)]     # 60 to 1477 bytes
+TAGGED = [
+    frame[:12] + tag + frame[12:]
+    for frame, tag in zip(FRAMES, (b"\x81\0\0\7", b"\x88\xa8\x20\7", b"\x88\xa8\x20\7\x81\0\xef\xff", b"\x81\0\0\0"), strict=False)
+]
 
 
 class Ends:
@@ -47,9 +57,9 @@ def two_ends(*, mtu=1500):
 
 
 @contextmanager
-def listening(wire, **options):
+def listening(wire):
     """A port on `wire`, whose sink records."""
-    with wire, WirePort(wire, sink=RecordingSink(), **options) as port:
+    with wire, WirePort(wire, sink=RecordingSink(), clock=MonotonicClock()) as port:
         yield port
 
 
@@ -63,7 +73,41 @@ def poll_until(port, condition):
     return found
 
 
+def go_round(port, far, times):
+    """All FRAMES arrive, so many times; yields after each."""
+    for _ in range(times):
+        for frame in FRAMES:
+            far.send(frame)
+        assert poll_for(port, len(FRAMES)) == FRAMES
+        port.sink.packets.clear()
+        yield
+
+
 def poll_for(port, count):
     """Poll until `count` packets have come; all that came."""
     poll_until(port, lambda: len(port.sink.packets) >= count)
     return port.sink.packets
+
+
+def addresses(ends):
+    """The far kernel knows 10.0.0.1 and fd00::1 at our end, and has addresses itself."""
+    ends.far.ip("addr", "add", "10.0.0.2/24", "dev", "far")
+    ends.far.ip("-6", "addr", "add", "fd00::2/64", "dev", "far", "nodad")
+    for address in ("10.0.0.1", "fd00::1"):
+        ends.far.ip("neigh", "add", address, "lladdr", "02:00:00:00:00:01", "dev", "far")
+
+
+def card_on(stack, wire):
+    device = probe(LocalBus(E1000Device(wire=wire)), stack, flow_control="none", rx_usecs=0)
+    device.promiscuous = True
+    device.sink = RecordingSink()
+    return device
+
+
+def run_until(stack, condition):
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        stack.run()
+        stack.wait(0.01)
+    return found

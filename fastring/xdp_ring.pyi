@@ -1,0 +1,1 @@
+"""The rings of AF_XDP sockets: for cimport only."""
