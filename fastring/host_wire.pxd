@@ -1,16 +1,18 @@
 """HostWire: what wires to the world outside the process share."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastring.burst cimport Frame
 from fastring.wire cimport Wire
 
 cdef enum:
     STAGED = 256                    # Frames of one pull
+    ETH_ZLEN = 60                   # bytes of the shortest frame, without CRC
 
 
 cdef class HostWire(Wire):
     cdef Frame* staged              # [STAGED]: pulled, and [next_staged, staged_count) not yet delivered
+    cdef uint8_t* padded            # [STAGED][ETH_ZLEN]: the ends of packets that were too short
     cdef int next_staged, staged_count
     cdef bint delivering            # who is being shown frames may close the wire: what they lie in must stay
     cdef bint blocked               # a send took less than it was offered: `room` is owed
@@ -25,5 +27,6 @@ cdef class HostWire(Wire):
     cdef bint writable(self) noexcept nogil
     cdef uint32_t unsent(self, Frame* frames, int n) noexcept nogil
     cdef void die(self, int error) noexcept nogil
+    cdef void pad_short(self, int n) noexcept nogil
     cdef int offer(self) noexcept nogil
     cdef int give_up(self, Frame* frames, int n, uint64_t* counter, const char* reason) noexcept nogil

@@ -9,11 +9,11 @@ Thread role: `transmit` on the thread of the card's engines, `poll` on the softi
 import os
 
 from libc.errno cimport EOPNOTSUPP
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
-from fastring.burst cimport NO_BUFFER, NO_IOVA, packets_in
+from fastring.burst cimport FRAME_MORE, NO_BUFFER, NO_IOVA, packets_in
 
 
 cdef class HostWire(Wire):
@@ -22,7 +22,8 @@ cdef class HostWire(Wire):
     def __cinit__(self):
         cdef int i
         self.staged = <Frame*>malloc(STAGED * sizeof(Frame))
-        if self.staged == NULL:
+        self.padded = <uint8_t*>malloc(STAGED * ETH_ZLEN)
+        if self.staged == NULL or self.padded == NULL:
             raise MemoryError()
         memset(self.staged, 0, STAGED * sizeof(Frame))
         for i in range(STAGED):
@@ -31,6 +32,7 @@ cdef class HostWire(Wire):
 
     def __dealloc__(self):
         free(self.staged)
+        free(self.padded)
 
     # --- for each kind of wire ---
 
@@ -100,12 +102,33 @@ cdef class HostWire(Wire):
                     return got
                 if got == 0:
                     break
+                if self.room != NULL:       # a card's; a port is shown what the host sent
+                    self.pad_short(got)
                 self.next_staged = 0
                 self.staged_count = got
             moved += self.offer()
             if self.next_staged < self.staged_count:
                 break
         return moved
+
+    cdef void pad_short(self, int n) noexcept nogil:
+        """Lengthen packets to what Ethernet carries at least: the host's are shorter, and a card has no use for runts (eth_skb_pad)."""
+        cdef Frame* last
+        cdef uint8_t* copy
+        cdef uint32_t length = 0
+        cdef int i
+        for i in range(n):
+            last = &self.staged[i]
+            length += last.len
+            if last.flags & FRAME_MORE:
+                continue
+            if length < ETH_ZLEN:
+                copy = self.padded + i * ETH_ZLEN
+                memcpy(copy, last.data, last.len)
+                memset(copy + last.len, 0, ETH_ZLEN - length)
+                last.data = copy
+                last.len += ETH_ZLEN - length
+            length = 0
 
     cdef int offer(self) noexcept nogil:
         """Deliver what is staged, or what the card takes of it; return how many packets that was."""

@@ -169,6 +169,19 @@ def test_a_card_sends_and_receives_without_anybody_calling_the_wire(wire, far):
         assert device.sink.packets == PACKETS[:5]
 
 
+def test_a_card_gets_short_frames_padded_and_a_port_gets_them_as_they_are(wire, far):
+    for packet in (short := [bytes([1]) * 42, bytes([2]) * 59, bytes([3]) * 60, bytes([4])]):
+        far.send(packet)
+    with WirePort(wire, sink=(sink := RecordingSink())) as port:
+        port.poll()
+    assert sink.packets == short
+    with Stack() as stack, card_on(stack, wire) as device:
+        for packet in short:
+            far.send(packet)
+        stack.run()
+        assert device.sink.packets == [packet.ljust(60, b"\0") for packet in short]
+
+
 def test_with_a_device_thread_too(wire, far):
     stack = Stack()
     card = E1000Device(wire=wire)
