@@ -1,0 +1,19 @@
+from typing_extensions import disjoint_base
+
+from fastring.host_wire import HostWire
+
+@disjoint_base
+class TapWire(HostWire):
+    def __init__(
+        self, name: str = "", *, vnet_hdr: bool = True, queues: int = 1, up: bool | None = None, mtu: int | None = None
+    ) -> None: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def queues(self) -> int: ...
+    @property
+    def vnet_hdr(self) -> bool: ...
+    @property
+    def rx_queue_packets(self) -> list[int]: ...
+    @property
+    def tx_queue_packets(self) -> list[int]: ...
