@@ -17,6 +17,7 @@ from softnet.wire.null import open_null
 from softnet.wire.packet import open_packet
 from softnet.wire.pair import open_pair
 from softnet.wire.pcap import open_pcap, open_pcapng
+from softnet.wire.tap import open_tap
 from softnet.wire.unix import open_unix, open_unix_stream
 from softnet.wire.wrapped import WRAPPERS, Wrapper, split_wrappers, wrap
 from softnet.wire.xdp import open_xdp
@@ -47,6 +48,7 @@ KINDS = {
     "udp": WireKind(open_udp, False, "udp:HOST:PORT", "the same over UDP, or in a multicast group; local=HOST:PORT", outside=True),
     "unix-stream": WireKind(open_unix_stream, False, "unix-stream:PATH", "a UNIX stream: QEMU's -netdev stream; server=on", outside=True),
     "tcp": WireKind(open_tcp, False, "tcp:HOST:PORT", "the same over TCP; server=on, reconnect-ms=MS", outside=True),
+    "tap": WireKind(open_tap, False, "tap:[NAME]", "an interface of the kernel's", outside=True),
 }
 
 
