@@ -6,23 +6,11 @@ import shlex
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from documents import ROOT, Document
 
-ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
-
-def commands():
-    for block in blocks("console"):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = part.partition("\n")
-            yield command, output
+README = Document("README.md")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +39,7 @@ def background(folder, arguments):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(("command", "output"), list(commands()), ids=lambda text: text.partition("\n")[0][:60])
+@pytest.mark.parametrize(("command", "output"), list(README.commands()), ids=lambda text: text.partition("\n")[0][:60])
 def test_a_command_prints_what_the_readme_says(folder, command, output):
     program, *arguments = shlex.split(command)
     assert program == "fastring"
@@ -64,21 +52,21 @@ def test_a_command_prints_what_the_readme_says(folder, command, output):
     assert (done.returncode, done.stderr, done.stdout) == (0, "", output)
 
 
-PRINTED = ["1 packet: hello, card!", *(text.strip() for text in blocks("text")), "PHY identifier 0caf"]
+PRINTED = ["1 packet: hello, card!", *(text.strip() for text in README.blocks("text")), "PHY identifier 0caf"]
 
 
-@pytest.mark.parametrize(("example", "printed"), list(zip(blocks("python"), PRINTED, strict=True)), ids=PRINTED)
+@pytest.mark.parametrize(("example", "printed"), list(zip(README.blocks("python"), PRINTED, strict=True)), ids=PRINTED)
 def test_a_library_example_runs_and_is_short(folder, example, printed):
     assert len(example.splitlines()) <= 15
     done = subprocess.run([sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == printed
 
 
-@pytest.mark.parametrize("target", re.findall(r"^    make ([a-z]+)", README, re.MULTILINE))
+@pytest.mark.parametrize("target", re.findall(r"^    make ([a-z]+)", README.text, re.MULTILINE))
 def test_a_make_target_the_readme_names_is_there(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README.text))
 def test_a_link_leads_somewhere(link):
     assert (ROOT / link).exists()
