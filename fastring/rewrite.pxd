@@ -26,6 +26,7 @@ cdef class Rewriter(BurstSource):
     cdef readonly BurstSource source
     cdef readonly Edits edits
     cdef const EditPlan* plan
+    cdef bint queued                # Frame.queue says whose a packet is
     cdef Burst taken                # what the source gave last
     cdef Stage stage                # of the burst filled last
     cdef bint out_of_memory

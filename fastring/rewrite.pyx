@@ -203,15 +203,17 @@ cdef class Stage:
 
 
 cdef class Rewriter(BurstSource):
-    """The packets of `source` with `edits`, in their order and with their times. `server`: they are a server's, not a client's.
+    """The packets of `source` with `edits`, in their order and with their times.
 
+    `server`: they are a server's, not a client's; None: those whose Frame.queue is not 0 are, as tcpprep's cache files tell them apart.
     One thread at a time. A packet in pieces that is changed becomes one Frame. Never raises: `error` is the source's, or MemoryError.
     """
 
-    def __init__(self, BurstSource source not None, Edits edits not None, *, bint server=False):
+    def __init__(self, BurstSource source not None, Edits edits not None, *, server=False):
         self.source = source
         self.edits = edits
         self.plan = &edits.server if server else &edits.plan
+        self.queued = server is None
         self.taken = Burst(1)
 
     cdef bint prepare(self, Burst burst) noexcept nogil:
@@ -288,7 +290,7 @@ cdef class Rewriter(BurstSource):
         if p.wire_len < p.len:
             p.wire_len = p.len
         self.packets += 1
-        if not edit_packet(self.plan, &p):
+        if not edit_packet(&self.edits.server if self.queued and pieces.queue else self.plan, &p):
             self.deleted += 1
             return 0
         self.malformed += p.malformed

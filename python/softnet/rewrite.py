@@ -138,13 +138,13 @@ class Editing:
         self._rewriter: Rewriter | None = None
 
     def through(self, source: BurstSource) -> BurstSource:
-        """`source` filtered and edited: one at a time, each to its end before the next."""
+        """`source` filtered and edited: one at a time, each to its end before the next. Servers' packets have Frame.queue 1."""
         self._counts = self.counts
         self._filter = self._rewriter = None
         if self.program is not None:
             source = self._filter = FilterSource(source, self.program)
         if self.edits is not None:
-            source = self._rewriter = Rewriter(source, self.edits)
+            source = self._rewriter = Rewriter(source, self.edits, server=None)
         return source
 
     @property

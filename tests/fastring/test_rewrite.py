@@ -16,6 +16,9 @@ from e1000.bus import LocalBus
 from e1000.device import E1000Device
 from e1000.driver import probe
 from fastring.burst import Burst, RepeatSource
+from fastring.capture import Capture
+from fastring.capture_selection import SelectingCursor, Selection
+from fastring.capture_writer import CaptureWriter
 from fastring.clock import VirtualClock
 from fastring.rewrite import Edits, Rewriter
 from fastring.wire import Wire
@@ -107,6 +110,23 @@ def test_servers_packets_get_the_other_addresses():
     back = bytes(ETHER / IP(src="10.0.0.2", dst="10.0.0.1") / TCP())
     back = Ether(edited([back], server=True, **edits)[0][0])
     assert (back[IP].src, back[IP].dst) == ("2.2.2.2", "1.1.1.1")
+
+
+def test_what_tells_servers_packets_apart_is_the_queue_they_are_for(tmp_path):
+    with CaptureWriter(tmp_path / "in.pcap") as writer:
+        writer.write(tcp())
+    edits = Edits(enet_dmac=(b"client", b"server"))
+    with Capture(tmp_path / "in.pcap") as capture:
+        clients, servers = b"\xff", b"\xaa"
+        for cache, server, mac in (
+            (clients, None, b"client"),
+            (servers, None, b"server"),
+            (servers, False, b"client"),
+            (clients, True, b"server"),
+        ):
+            cursor = SelectingCursor(capture, Selection(cache=cache, cached=4))
+            ((_, packet),) = drained(Rewriter(cursor, edits, server=server))
+            assert packet[:6] == mac
 
 
 def test_a_wrong_checksum_stays_as_wrong():
