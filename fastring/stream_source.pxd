@@ -53,6 +53,7 @@ cdef class StreamSource(BurstSource):
     cdef uint64_t mark_head, mark_tail
     cdef uint64_t sums[ROOM]
     cdef Lane* made_by[ROOM]
+    cdef uint32_t last              # packets in the last burst
     cdef readonly uint64_t packets, bytes, copied
     cdef void reclaim(self) noexcept nogil
     cdef Lane* earliest(self) noexcept nogil

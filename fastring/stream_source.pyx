@@ -207,6 +207,8 @@ cdef class StreamSource(BurstSource):
             n += 1
         self.stamp_all(burst.frames, n)
         self.packets += n
+        if n:
+            self.last = n
         burst.count = n
         return n
 
@@ -222,6 +224,16 @@ cdef class StreamSource(BurstSource):
                 sum = fold(sum_words(<const uint8_t*>&stamp, 6))
             frames[i].time = now
             finish_packet(self.made_by[i].stream, frames[i].data, self.sums[i], stamp, sum)
+
+    def unsent(self, uint64_t packets):
+        """How many of the last `packets` made are of each stream: those of the last burst that nobody took. Raises ValueError for more."""
+        cdef uint32_t i
+        counts = [0] * self.n_lanes
+        if packets > self.last:
+            raise ValueError(f"the last burst had {self.last} packets, not {packets}")
+        for i in range(self.last - <uint32_t>packets, self.last):
+            counts[self.made_by[i] - self.lanes] += 1
+        return counts
 
     def __repr__(self):
         return f"<StreamSource: {self.packets} packets of {self.n_lanes} streams made>"

@@ -7,6 +7,7 @@ What is wrong with the arguments or the input is raised: OSError, ValueError; `s
 COMMANDS = {
     "replay": "send the frames of captures through a card",
     "rewrite": "write a capture anew, filtered and edited",
+    "generate": "send generated packets through a card, and tell what became of them",
     "diff": "compare two captures frame by frame",
     "trace": "print what a trace recorded, or convert it",
     "check": "run a network driver of yours on the card, and tell what it does wrong",
