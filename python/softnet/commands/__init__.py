@@ -8,6 +8,7 @@ COMMANDS = {
     "replay": "send the frames of captures through a card",
     "rewrite": "write a capture anew, filtered and edited",
     "generate": "send generated packets through a card, and tell what became of them",
+    "rfc2544": "search for the highest rate at which nothing is lost, and measure latency",
     "diff": "compare two captures frame by frame",
     "trace": "print what a trace recorded, or convert it",
     "check": "run a network driver of yours on the card, and tell what it does wrong",
