@@ -327,3 +327,22 @@ def test_values_in_other_notations():
     assert parse_value("0x1F", "number") == 31
     with pytest.raises(ValueError, match="MAC address"):
         parse_value("52:54:00", "mac")
+
+
+def test_ctrl_c_ends_a_run_with_the_result_so_far():
+    """What was made and not sent is not counted as lost."""
+    run = Generate([Stream(FRAME, rate=1000), Stream(FRAME, rate=500)])
+
+    def interrupt(sent):
+        if sent >= 10:
+            raise KeyboardInterrupt
+
+    result = run.run(interrupt)
+    assert (result.interrupted, result.lost, result.problems) == (True, 0, ["interrupted"])
+    assert result.sent == sum(stream.sent for stream in result.streams) == result.received >= 10
+
+
+def test_a_run_that_is_not_started_can_be_closed(tmp_path):
+    run = Generate([Stream(FRAME, count=1)], wire=f"pcap:{tmp_path / 'out.pcap'}")
+    run.close()
+    run.close()
