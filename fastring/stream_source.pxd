@@ -49,6 +49,7 @@ cdef class StreamSource(BurstSource):
     cdef uint64_t iova              # of the slots
     cdef XmitTarget target
     cdef uint64_t head, tail        # slots filled, and free again; free-running
+    cdef uint32_t next_slot         # head modulo slots
     cdef Mark* marks
     cdef uint64_t mark_head, mark_tail
     cdef uint64_t sums[ROOM]

@@ -167,7 +167,8 @@ cdef class StreamSource(BurstSource):
         """Find room for the burst's packet number n."""
         cdef uint64_t at
         if self.iova != NO_IOVA and self.head - self.tail < self.slots:
-            at = self.head % self.slots * self.stride
+            at = <uint64_t>self.next_slot * self.stride
+            self.next_slot = self.next_slot + 1 if self.next_slot + 1 != self.slots else 0
             self.head += 1
             frame.iova = self.iova + at
         else:
