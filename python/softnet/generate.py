@@ -26,6 +26,7 @@ from softnet.stream_fields import parse_rate
 from softnet.streams import MOST_SECONDS, Phase, Stream, StreamError, make_source
 from softnet.watchdog import FOREVER
 from softnet.wire import Cabling, open_wire
+from softnet.wire.wrapped import split_wrappers
 
 NEAR_MAC, FAR_MAC = "52:54:00:00:00:01", "52:54:00:00:00:02"
 DRAIN = 0.3  # seconds without a packet after which no more is waited for, where frames come from outside the process
@@ -72,7 +73,9 @@ class Generate:
             self.receiving: Wire | None = self.cabling.far
             if receive_wire:
                 self.receiving = self._open(undo, receive_wire).near
-            self.receives_itself = receive_wire == "" or wire.partition(":")[0].rpartition("@")[2] == "loopback"
+            self.receives_itself = receive_wire == "" or split_wrappers(wire)[1].partition(":")[0] == "loopback"
+            if clock == "virtual" and any(end is not None and end.polled for end in (self.cabling.near, self.receiving)):
+                raise ValueError("a wire that leads out of the process goes by the real clock")
             self._undo = undo.pop_all()
 
     def run(self, progress: Callable[[int], None] | None = None) -> GenerateResult:

@@ -346,3 +346,12 @@ def test_a_run_that_is_not_started_can_be_closed(tmp_path):
     run = Generate([Stream(FRAME, count=1)], wire=f"pcap:{tmp_path / 'out.pcap'}")
     run.close()
     run.close()
+
+
+def test_a_wrapped_loopback_is_one():
+    assert Generate([Stream(FRAME, count=50)], wire="meter@loopback").run().streams[0].received == 50
+
+
+def test_a_virtual_clock_ends_at_the_process():
+    with pytest.raises(ValueError, match="the real clock"):
+        Generate([Stream(FRAME, count=5)], wire="udp:127.0.0.1:9", clock="virtual")

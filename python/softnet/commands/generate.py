@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from softnet.cli_parser import BAD, Help, Parser, count
-from softnet.commands.common import INTERRUPTED, LOST, OK, complain, live_line
+from softnet.commands.common import INTERRUPTED, LOST, OK, complain, is_stdout, live_line
 from softnet.wire import KINDS
 
 PROG = "fastring generate"
@@ -81,6 +82,9 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
         with open(arguments.histogram, "w", encoding="ascii") as file:
             file.write(latencies.percentiles_text(scale=1000))
     text = json.dumps(result.as_dict()) if arguments.json else generate_text(result)
+    if is_stdout(settings.get("wire", "").partition(":")[2]):  # the capture has standard output for itself
+        print(text, file=sys.stderr)
+        text = ""
     if result.interrupted:
         return INTERRUPTED, text
     return LOST if result.problems or (result.lost and run_of_it.counts_losses) else OK, text
