@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from namespaces import namespace
 
-from softnet.wire import KINDS
+from fastring.clock import MonotonicClock
+from softnet.wire import KINDS, open_wire
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "wires.md").read_text()
@@ -36,7 +37,7 @@ def net():
 def test_every_spec_in_the_table_is_a_kind_of_wire():
     table = re.search(r"^\| spec \|.*?\n\n", PAGE, re.MULTILINE | re.DOTALL)[0].strip()
     kinds = {re.match(r"[a-z-]+", spec)[0] for row in table.splitlines()[2:] for spec in re.findall(r"`([^`]+)`", row.split("|")[1])}
-    assert {"pair", "null", "pcap", "pcapng", "tap"} <= kinds <= set(KINDS)
+    assert {"pair", "null", "pcap", "pcapng", "tap", "packet", "xdp"} <= kinds <= set(KINDS)
 
 
 @pytest.mark.parametrize("block", blocks("console"), ids=lambda block: block[2:40])
@@ -56,3 +57,12 @@ PROGRAMS = list(zip(blocks("python"), blocks("text"), strict=True))
 @pytest.mark.parametrize(("program", "printed"), PROGRAMS, ids=[printed.strip() for _, printed in PROGRAMS])
 def test_programs_print_what_is_shown(net, program, printed):
     assert net.run(sys.executable, "-c", program, cwd=ROOT).stdout == printed
+
+
+@pytest.mark.parametrize("kind", ["packet", "xdp"])
+def test_its_options_are_those_there_are(kind):
+    section = re.search(rf"^`{kind}:`.*?(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)[0]
+    named = set(re.findall(r"`(\w+)=", "".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| `"))))
+    with pytest.raises(ValueError, match="has no option 'nonsense'") as refused:
+        open_wire(f"{kind}:eth1,nonsense=on", clock=MonotonicClock())
+    assert named == set(str(refused.value).partition("it has ")[2].split(", "))
