@@ -1,7 +1,8 @@
 """PacketWire: a network interface of the host, by a packet socket: packet(7).
 
 What arrives there comes by a ring shared with the kernel (packet_ring), what the card sends goes by sendmmsg, a packet's pieces gathered by
-the kernel. The host's own stack goes on using the interface: it sees what arrives, too.
+the kernel: a TX ring needs a copy for that, and was no faster on a veth. The host's own stack goes on using the interface: it sees what
+arrives, too.
 """
 
 import errno
@@ -88,7 +89,7 @@ cdef class PacketWire(HostWire):
         try:
             self._set_up(promisc, qdisc_bypass, vnet_hdr, ring)
             if fanout is not None:
-                self.socket.setsockopt(SOL_PACKET, PACKET_FANOUT, struct.pack("I", fanout | <int>FANOUT_MODES[fanout_mode] << 16))
+                self._join(fanout, fanout_mode)
         except BaseException:
             self.close()
             raise
@@ -105,6 +106,13 @@ cdef class PacketWire(HostWire):
         if promisc:
             self.socket.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, struct.pack("iHH8x", self.ifindex, PACKET_MR_PROMISC, 0))
         self.socket.bind((self.name, C_ETH_P_ALL))
+
+    cdef _join(self, int group, str mode):
+        try:
+            self.socket.setsockopt(SOL_PACKET, PACKET_FANOUT, struct.pack("I", group | <int>FANOUT_MODES[mode] << 16))
+        except OSError as error:
+            why = f"{error.strerror}: is it of another interface, or of another mode than {mode}?"
+            raise OSError(error.errno, f"fanout group {group}: {why}") from None
 
     def __dealloc__(self):
         unmap_ring(&self.ring)

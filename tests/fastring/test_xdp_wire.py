@@ -6,10 +6,11 @@ import json
 import os
 import select
 import struct
+import time
 from contextlib import suppress
 
 import pytest
-from interface_ends import FRAMES, go_round, listening, poll_for, poll_until
+from interface_ends import FRAMES, PATIENCE, go_round, listening, poll_for, poll_until
 
 from fastring.burst import Burst
 from fastring.xdp import XdpWire
@@ -48,8 +49,9 @@ def test_what_arrives_comes_here_alone_until_the_wire_is_closed(ends, near, far)
 
 def poll_until_gone(ends):
     """The program is detached when its link is let go of, which the kernel does when it gets to it."""
+    deadline = time.monotonic() + PATIENCE
     while xdp_mode(ends) is not None:
-        pass
+        assert time.monotonic() < deadline
 
 
 def test_frames_of_another_queue_go_to_the_host(ends, near, far):
