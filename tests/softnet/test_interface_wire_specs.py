@@ -80,3 +80,12 @@ def test_a_capture_replayed_over_it_arrives_and_what_is_too_long_is_accounted_fo
             status, result = replayed(capture(frames), "--wire", spec)
         assert [plain.recv(4096) for _ in range(104)] == frames[:104]
     assert (status, result["sent"], result["received"], result["drops"]) == (1, 105, 104, {"too_long": 1})
+
+
+def test_what_others_send_there_is_no_part_of_the_account(ends, capture, replayed):
+    """The loopback interface brings back all that is sent, and the card filters it out."""
+    near, _far = ends
+    to_others = [b"\x02\0\0\0\0\7" + b"\x02\0\0\0\0\1" + b"\x88\xb5" + bytes(46)] * 2000
+    with near.inside():
+        status, result = replayed(capture(to_others), "--wire", "xdp:lo")
+    assert (status, result["sent"], result["received"], result["drops"]) == (0, 2000, 2000, {})
