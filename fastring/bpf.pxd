@@ -42,6 +42,7 @@ cdef class Matcher:
 cdef class FilterSource(BurstSource):
     cdef readonly BurstSource source
     cdef Matcher matcher
+    cdef uint64_t limit
     cdef object problem
     cdef readonly uint64_t packets      # that passed
     cdef readonly uint64_t filtered     # that did not

@@ -13,6 +13,7 @@ import struct
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport UINT64_MAX
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -149,17 +150,23 @@ cdef class Matcher:
 
 
 cdef class FilterSource(BurstSource):
-    """The packets of `source` that `program` lets pass, where they lie. One thread at a time; `error` is the source's."""
+    """The packets of `source` that `program` lets pass, where they lie; with `limit`, the first so many, and no more are asked for.
 
-    def __init__(self, BurstSource source not None, Program program not None):
+    One thread at a time; `error` is the source's.
+    """
+
+    def __init__(self, BurstSource source not None, Program program not None, *, limit=None):
         self.source = source
         self.matcher = Matcher(program)
+        self.limit = UINT64_MAX if limit is None else limit
 
     cdef int fill(self, Burst burst, uint32_t most) noexcept nogil:
         cdef uint32_t bursts = 0
         cdef int got
+        if most > self.limit - self.packets:
+            most = <uint32_t>(self.limit - self.packets)
         while True:
-            got = self.source.fill(burst, most)
+            got = self.source.fill(burst, most) if most else 0
             if got <= 0:
                 return got
             if self.keep_matches(burst):

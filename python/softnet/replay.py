@@ -88,7 +88,7 @@ class Replay:
         self.observation = Observation() if observation is None else observation
         self.measured: MeasuringSink | None = None
         self.server: ControlServer | None = None
-        self.read = 0  # frames the captures gave so far
+        self.read = 0  # frames the captures gave to send so far
         self.passes_done = 0
         self.result = ReplayResult(clock=clock)
         self.wires = (wire,) if wire2 is None else (wire, wire2)
@@ -183,8 +183,7 @@ class Replay:
     def _check_mtu(self, mtu: int | None) -> None:
         if mtu is not None and not MIN_MTU <= mtu <= MAX_MTU:
             raise ValueError(f"the MTU is {MIN_MTU} to {MAX_MTU}, not {mtu}")
-        longest = max((summary.longest or 0 for summary in self.input.summaries), default=0)
-        self.result.mtu = min(max(ETH_DATA_LEN, longest - ETH_HLEN), MAX_MTU) if mtu is None else mtu
+        self.result.mtu = min(max(ETH_DATA_LEN, self.input.longest - ETH_HLEN), MAX_MTU) if mtu is None else mtu
 
     def _plug_all(self, undo: ExitStack, stack: Stack, memory: HostMemory) -> None:
         """Make the cards of every interface, and open them: those that receive first."""
@@ -255,8 +254,8 @@ class Replay:
                 self.result.fail(str(error))
                 return  # it shrank: what was announced cannot be sent any more
             finally:
-                self.read += feed.frames
-                self.result.unselected += feed.unselected
+                self.read += feed.frames - feed.withheld
+                self.result.count_feed(feed.unselected, {} if feed.edited is None else feed.edited.counts)
                 self.result.count_drop("empty", feed.empty)
             if going or not self.result.complete or (self.pacer is not None and self.pacer.ended):
                 return

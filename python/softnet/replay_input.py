@@ -16,14 +16,16 @@ from fastring.capture_error import CaptureError
 from fastring.capture_merge import MergedCursors
 from fastring.capture_selection import SelectingCursor, Selection
 from fastring.unique_ip import UniqueIpSource
-from softnet.tcpprep import parse_packet_list, read_cache
+from softnet.rewrite import EditedSource, Editing
+from softnet.tcpprep import check_cache, parse_packet_list, read_cache
 
 
 @dataclass(frozen=True)
 class Choice:
     """Which frames, in tcpreplay's terms: lists of packet numbers, tcpprep's cache, pairs of files, addresses that change.
 
-    `unique_ip`: passes until IP addresses change, None for never. Raises ValueError for what makes no sense together.
+    `unique_ip`: passes until IP addresses change, None for never. `editing`: a filter, and edits. Raises ValueError for what makes no sense
+    together.
     """
 
     include: str | None = None
@@ -32,6 +34,7 @@ class Choice:
     dualfile: bool = False
     unique_ip: Fraction | None = None
     preload: bool = False
+    editing: Editing | None = None
 
     def __post_init__(self) -> None:
         if self.include is not None and self.exclude is not None:
@@ -60,6 +63,7 @@ class Feed:
     """The frames of one capture, or of two at once, in one pass. `first` and `last`: a pass begins, or ends, with it."""
 
     first = last = False
+    edited: EditedSource | None = None
 
     def __init__(self, source: BurstSource, cursors: Sequence[CaptureCursor]) -> None:
         self.source = source
@@ -77,6 +81,16 @@ class Feed:
     def frames(self) -> int:
         """Frames given out."""
         return self._frames.frames
+
+    def edit(self, editing: Editing, limit: int | None) -> None:
+        """Filter and edit them; `limit` those that match the filter."""
+        self.edited = EditedSource(self.source, editing, limit=limit)
+        self.source = self.edited.source
+
+    @property
+    def withheld(self) -> int:
+        """Of the frames given out, those that were filtered out or deleted."""
+        return 0 if self.edited is None else self.edited.withheld
 
     @property
     def empty(self) -> int:
@@ -109,13 +123,9 @@ class ReplayInput:
                 capture.preload()
 
     def _check_cache(self) -> None:
-        if self.selection is None or self.choice.cachefile is None:
-            return
-        for capture, summary in zip(self.captures, self.summaries, strict=True):
-            records = summary.frames + summary.empty
-            if records > self.selection.cached:
-                name = os.fspath(self.choice.cachefile)
-                raise ValueError(f"{name}: made of {self.selection.cached} packets, and {capture.filename} has {records}")
+        if self.selection is not None and self.choice.cachefile is not None:
+            for capture, summary in zip(self.captures, self.summaries, strict=True):
+                check_cache(self.choice.cachefile, self.selection, capture, summary)
 
     @property
     def total(self) -> int | None:
@@ -125,6 +135,12 @@ class ReplayInput:
             return self.limit
         frames *= self.loop
         return frames if self.limit is None else min(frames, self.limit)
+
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest frame to send, or more."""
+        editing = self.choice.editing
+        return max((summary.longest or 0 if editing is None else editing.longest(summary) for summary in self.summaries), default=0)
 
     @property
     def first_time(self) -> int:
@@ -144,7 +160,7 @@ class ReplayInput:
                 feed = self._feed(captures, left, address_of)
                 feed.first, feed.last = number == 0, number == len(groups) - 1
                 yield feed
-                sent += feed.frames
+                sent += feed.frames - feed.withheld
             if sent == before:
                 return  # nothing in any of them: there never will be
 
@@ -154,11 +170,17 @@ class ReplayInput:
 
     def _feed(self, captures: Sequence[Capture], left: int | None, address_of: Callable[[Capture], int]) -> Feed:
         cursors = []
+        editing = self.choice.editing
+        matching = left
+        if editing is not None and editing.program is not None:
+            left = None  # of what matches alone
         for capture in captures:
             cursor = capture.cursor(limit=left) if self.selection is None else SelectingCursor(capture, self.selection, limit=left)
             cursor.dma_base = address_of(capture)
             cursors.append(cursor)
         feed = Feed(cursors[0], cursors) if len(cursors) == 1 else Feed.merged(MergedCursors(cursors[0], cursors[1], limit=left))
+        if editing is not None:
+            feed.edit(editing, matching)
         if self.choice.unique_ip is not None:
             feed.source = UniqueIpSource(feed.source, shift=int((self.passes - 1) / self.choice.unique_ip) % (1 << 32))
         return feed

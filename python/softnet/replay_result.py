@@ -14,6 +14,9 @@ class ReplayResult:
     gaps. `seconds` are the clock's: on a virtual clock, the capture's own. `unselected` frames were not to be sent (--include, --exclude,
     --cachefile).
 
+    `filtered` frames did not match --filter; `edited` were, `deleted` by --fixlen=del, `malformed` as far as their headers can be believed,
+    `unchecked` have a checksum to make anew whose bytes are not all there.
+
     `timing`: topspeed, pps, mbps, multiplier, oneatatime; the rates asked and achieved are in its unit. Lateness is from when a frame was
     due to when the wire had it. `interfaces`: what each sent, and what arrived.
     """
@@ -29,6 +32,11 @@ class ReplayResult:
     pad_bytes: int = 0
     truncated: int = 0
     unselected: int = 0
+    filtered: int = 0
+    edited: int = 0
+    deleted: int = 0
+    malformed: int = 0
+    unchecked: int = 0
     seconds: float = 0.0
     pps: float = 0.0
     bits_per_second: float = 0.0
@@ -59,6 +67,12 @@ class ReplayResult:
         """Name what became of so many frames."""
         if frames:
             self.drops[reason] = self.drops.get(reason, 0) + frames
+
+    def count_feed(self, unselected: int, edits: dict[str, int]) -> None:
+        """Add what was left out of a capture, and edited in it."""
+        self.unselected += unselected
+        for name, frames in edits.items():
+            setattr(self, name, getattr(self, name) + frames)
 
     def fail(self, problem: str) -> None:
         """It ended early, and why."""

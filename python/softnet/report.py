@@ -70,6 +70,15 @@ def replay_text(result: ReplayResult) -> str:
         lines.append(f"cut short  {result.truncated:>{frames},} frames  in the captures: sent as long as they were captured")
     if result.unselected:
         lines.append(f"left out   {result.unselected:>{frames},} frames  by their number, or by the cache file")
+    for label, count, what in (
+        ("filtered", result.filtered, "that do not match the filter"),
+        ("edited", result.edited, "before they were sent"),
+        ("deleted", result.deleted, "captured short (--fixlen=del)"),
+        ("malformed", result.malformed, "edited as far as their headers can be believed"),
+        ("unchecked", result.unchecked, "with a checksum to make anew whose bytes are not all there"),
+    ):
+        if count:
+            lines.append(f"{label:<10} {count:>{frames},} frames  {what}")
     for each in result.interfaces if len(result.interfaces) > 1 else ():
         lines.append(f"wire       {each['sent']:>{frames},} frames  sent to {each['wire']}, {each['received']:,} received")
     rate = f": {scaled(result.pps, 'pps')}, {scaled(result.bits_per_second, 'bit/s')}" if result.seconds > 0 else ""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fastring.bpf import FilterSource, Program
 from fastring.burst import Burst, BurstSource
 from fastring.capture import Capture, CaptureError
+from fastring.capture_selection import SelectingCursor, Selection
 from fastring.capture_summary import CaptureSummary
 from fastring.capture_writer import CaptureWriter
 from fastring.pump import pump
 from fastring.rewrite import Edits, Rewriter
+from softnet.tcpprep import check_cache, read_cache
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 MapPair = tuple[IPNetwork, IPNetwork]
@@ -127,41 +130,12 @@ def make_edits(options: dict[str, Any]) -> Edits | None:
 class Editing:
     """What packets go through between a capture and what becomes of them: `filter`, a tcpdump expression, then `edits`.
 
-    The counts are of all sources that went through it. Raises ValueError for a bad expression, OSError without libpcap.
+    Raises ValueError for a bad expression, OSError without libpcap.
     """
 
     def __init__(self, *, edits: Edits | None = None, filter: str | None = None) -> None:
         self.edits = edits
         self.program = None if filter is None else Program(filter)
-        self._counts = dict.fromkeys(COUNTS, 0)
-        self._filter: FilterSource | None = None
-        self._rewriter: Rewriter | None = None
-
-    def through(self, source: BurstSource) -> BurstSource:
-        """`source` filtered and edited: one at a time, each to its end before the next. Servers' packets have Frame.queue 1."""
-        self._counts = self.counts
-        self._filter = self._rewriter = None
-        if self.program is not None:
-            source = self._filter = FilterSource(source, self.program)
-        if self.edits is not None:
-            source = self._rewriter = Rewriter(source, self.edits, server=None)
-        return source
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Packets `filtered` (left out), `edited`, `deleted` (by --fixlen=del), `malformed` and `unchecked` so far."""
-        counts = dict(self._counts)
-        if self._filter is not None:
-            counts["filtered"] += self._filter.filtered
-        if self._rewriter is not None:
-            for name in COUNTS[1:]:
-                counts[name] += getattr(self._rewriter, name)
-        return counts
-
-    @property
-    def withheld(self) -> int:
-        """Packets that came in and did not go out."""
-        return self.counts["filtered"] + self.counts["deleted"]
 
     def longest(self, summary: CaptureSummary) -> int:
         """Bytes that a packet of a capture has afterwards at most; those padded to what they were on their wire may have any number."""
@@ -170,9 +144,31 @@ class Editing:
         return MAX_PADDED if self.edits.pads and summary.truncated else (summary.longest or 0) + self.edits.growth
 
 
+class EditedSource:
+    """`source` is that of others, filtered and edited; of servers' packets Frame.queue is 1. `limit`: of packets that match the filter."""
+
+    def __init__(self, source: BurstSource, editing: Editing, *, limit: int | None = None) -> None:
+        self._filter = None if editing.program is None else FilterSource(source, editing.program, limit=limit)
+        source = source if self._filter is None else self._filter
+        self._rewriter = None if editing.edits is None else Rewriter(source, editing.edits, server=None)
+        self.source = source if self._rewriter is None else self._rewriter
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Packets `filtered` (left out), `edited`, `deleted` (by --fixlen=del), `malformed` and `unchecked` so far."""
+        counts = {name: 0 if self._rewriter is None else int(getattr(self._rewriter, name)) for name in COUNTS[1:]}
+        return {"filtered": 0 if self._filter is None else self._filter.filtered, **counts}
+
+    @property
+    def withheld(self) -> int:
+        """Packets that came in and did not go out."""
+        counts = self.counts
+        return counts["filtered"] + counts["deleted"]
+
+
 @dataclass
 class RewriteResult:
-    """What became of a capture's packets: `read` = `written` + `filtered` + `deleted` + `failed`.
+    """What became of a capture's packets: `read` = `written` + `filtered` + `deleted` + `failed`; `unselected` were not read.
 
     `malformed`: edited as far as their headers can be believed; `unchecked`: with a checksum to make anew whose bytes are not all there.
     """
@@ -185,6 +181,7 @@ class RewriteResult:
     malformed: int = 0
     unchecked: int = 0
     failed: int = 0
+    unselected: int = 0
     complete: bool = True
     interrupted: bool = False
     problems: list[str] = field(default_factory=list)
@@ -194,18 +191,27 @@ class RewriteResult:
         return asdict(self)
 
 
-def rewrite(source: str | os.PathLike[str], target: str | os.PathLike[str], editing: Editing) -> RewriteResult:
+def rewrite(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    editing: Editing,
+    *,
+    cachefile: str | os.PathLike[str] | None = None,
+) -> RewriteResult:
     """Write a capture's packets to another, filtered and edited, with their times and the lengths they had on their wire.
 
-    In constant memory. The format is what the name of `target` ends in (.pcapng, or else pcap with nanoseconds). Ctrl-C ends it early.
-    Raises CaptureError, OSError or ValueError for what cannot be opened; what goes wrong later is in the result.
+    `cachefile`: tcpprep's, which says whose packets they are; those not to be sent are left out. In constant memory. The format is what the
+    name of `target` ends in (.pcapng, or else pcap with nanoseconds). Ctrl-C ends it early. Raises CaptureError, OSError or ValueError for
+    what cannot be opened; what goes wrong later is in the result.
     """
     result = RewriteResult()
-    with Capture(source) as capture, CaptureWriter(target) as writer:
-        cursor, burst = capture.cursor(), Burst(BURST)
-        packets = editing.through(cursor)
+    with ExitStack() as undo:
+        capture = undo.enter_context(Capture(source))
+        cursor = capture.cursor() if cachefile is None else _select(capture, cachefile)
+        writer = undo.enter_context(CaptureWriter(target))
+        edited, burst = EditedSource(cursor, editing), Burst(BURST)
         try:
-            while pump(packets, writer, burst, rounds=ROUNDS):
+            while pump(edited.source, writer, burst, rounds=ROUNDS):
                 pass
             if cursor.broken_off is not None:
                 raise cursor.broken_off
@@ -221,10 +227,19 @@ def rewrite(source: str | os.PathLike[str], target: str | os.PathLike[str], edit
             result.complete = False
             if _reason(error) not in result.problems:
                 result.problems.append(_reason(error))
-        counts = editing.counts
-        result.filtered, result.edited, result.deleted, result.malformed, result.unchecked = (counts[name] for name in COUNTS)
+        for name, packets in edited.counts.items():
+            setattr(result, name, packets)
+        if isinstance(cursor, SelectingCursor):
+            result.unselected = cursor.unselected
         result.read, result.written, result.failed = cursor.frames, writer.packets, writer.lost + writer.unstampable
     return result
+
+
+def _select(capture: Capture, cachefile: str | os.PathLike[str]) -> SelectingCursor:
+    directions, packets = read_cache(cachefile)
+    selection = Selection(cache=directions, cached=packets)
+    check_cache(cachefile, selection, capture, capture.scan())
+    return SelectingCursor(capture, selection)
 
 
 def _reason(error: Exception) -> str:

@@ -6,6 +6,10 @@ import os
 import re
 import struct
 
+from fastring.capture import Capture
+from fastring.capture_selection import Selection
+from fastring.capture_summary import CaptureSummary
+
 MAGIC = b"tcpprep\0"
 VERSION = 4  # since tcpreplay 3.0: a 64-bit count of packets
 PACKETS_PER_BYTE = 4
@@ -50,3 +54,10 @@ def parse_packet_list(text: str) -> list[tuple[int, int]]:
             raise ValueError(f"{word!r} is no packet number or range, such as 1-5,9,15-: they count from 1")
         ranges.append((first, last))
     return ranges
+
+
+def check_cache(cachefile: str | os.PathLike[str], selection: Selection, capture: Capture, summary: CaptureSummary) -> None:
+    """Raise ValueError if a cache file was made of a shorter capture."""
+    records = summary.frames + summary.empty
+    if records > selection.cached:
+        raise ValueError(f"{os.fspath(cachefile)}: made of {selection.cached} packets, and {capture.filename} has {records}")

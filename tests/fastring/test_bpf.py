@@ -98,6 +98,13 @@ def test_nothing_that_matches_is_the_end_not_a_hang():
     assert source.filtered == 100_000
 
 
+def test_no_more_are_read_than_are_to_pass():
+    packets = RepeatSource(Burst.from_packets([bytes(60), b"\x01" * 60]), packets=1000)
+    source = FilterSource(packets, Program("ether[0] = 1"), limit=100)
+    assert len(drained(source, burst_size=64)) == 100
+    assert (source.packets, source.filtered, packets.left) == (100, 100, 800)
+
+
 def test_one_program_serves_many_threads():
     program, sinks = Program("ether[0] = 1"), [CountingSink() for _ in range(2)]
 

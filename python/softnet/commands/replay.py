@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from softnet.cli_parser import Help, Parser, count
 from softnet.commands.common import INTERRUPTED, LOST, OK, complain, is_stdout, live_line
+from softnet.commands.edits import add_edit_options, editing_of
 from softnet.commands.observing import add_observation_options, observation_of
 from softnet.wire import KINDS
 
@@ -74,6 +75,7 @@ def parser() -> Parser:
     _add_timing(replay)
     _add_choice(replay)
     add_observation_options(replay)
+    add_edit_options(replay, mtu=False)
     return replay
 
 
@@ -158,6 +160,7 @@ def choice_of(arguments: argparse.Namespace) -> Choice:
         dualfile=arguments.dualfile,
         unique_ip=(Fraction(1) if arguments.unique_ip_loops is None else arguments.unique_ip_loops) if arguments.unique_ip else None,
         preload=arguments.preload_pcap,
+        editing=editing_of(arguments),
     )
 
 

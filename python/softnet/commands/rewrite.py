@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PROG = "fastring rewrite"
 TOLD = {
+    "unselected": "left out: the cache file says they are not sent",
     "filtered": "left out: they do not match the filter",
     "deleted": "left out: captured short (--fixlen=del)",
     "malformed": "have headers cut short or wrong: edited as far as these can be believed",
@@ -36,6 +37,7 @@ def parser() -> Parser:
     )
     rewrite.add_argument("input", metavar="IN", help="pcap or pcapng file, also gzipped; - is standard input")
     rewrite.add_argument("output", metavar="OUT", help="pcapng if it ends in .pcapng, else pcap; - is standard output")
+    rewrite.add_argument("-c", "--cachefile", metavar="FILE", help="a cache file of tcpprep's says which packets are clients' and servers'")
     add_edit_options(rewrite)
     rewrite.add_argument("--json", action="store_true", help="print the result as one JSON object")
     return rewrite
@@ -47,7 +49,7 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
 
     target = "/dev/stdout" if arguments.output == "-" else arguments.output
     beside = is_stdout(target)
-    result = rewrite(arguments.input, target, editing_of(arguments) or Editing())
+    result = rewrite(arguments.input, target, editing_of(arguments) or Editing(), cachefile=arguments.cachefile)
     for problem in result.problems:
         complain(PROG, problem)
     text = json.dumps(result.as_dict()) if arguments.json else rewrite_text(result)
