@@ -5,9 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastring.burst cimport Burst
 from fastring.clock cimport Clock, VirtualClock
-
-cdef enum:
-    LATENESS_BUCKETS = 1888         # of 32 to a power of two, up to 2^63 ns
+from fastring.histogram cimport Histogram
 
 
 @final
@@ -33,9 +31,7 @@ cdef class Pacer:
     cdef int64_t turn_ends          # when a play goes back to Python
     cdef int64_t* deadlines         # [room], at the index of a packet's first Frame
     cdef uint32_t room
-    cdef uint64_t[LATENESS_BUCKETS] buckets
-    cdef readonly uint64_t recorded
-    cdef int64_t highest
+    cdef readonly Histogram lateness    # of what was sent, in ns
 
     cdef int reserve(self, uint32_t frames) except -1
     cdef void schedule(self, Burst burst) noexcept nogil

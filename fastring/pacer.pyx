@@ -18,6 +18,8 @@ from posix.time cimport CLOCK_MONOTONIC, clockid_t, timespec
 from fastring.atomic cimport cpu_relax
 from fastring.burst cimport FRAME_MORE, Burst
 from fastring.clock cimport Clock, VirtualClock
+from fastring.histogram cimport Histogram
+from fastring.histogram cimport record as count_value
 
 cdef extern from *:
     """
@@ -32,16 +34,9 @@ cdef extern from *:
         *remainder = (uint64_t)(total % divisor);
         return whole > FASTRING_FOREVER ? FASTRING_FOREVER : (int64_t)whole;
     }
-
-    /* Buckets of equal width within each power of two, 32 of them: 3 % wide at most, and exact below 64. */
-    static inline uint32_t fr_bucket(uint64_t value) {
-        uint32_t shift = value < 64 ? 0 : 58 - (uint32_t)__builtin_clzll(value);
-        return 32 * shift + (uint32_t)(value >> shift);
-    }
     """
     const int64_t FOREVER "FASTRING_FOREVER"
     int64_t scale "fr_scale"(uint64_t units, uint64_t factor, uint64_t divisor, uint64_t* remainder) nogil
-    uint32_t bucket_of "fr_bucket"(uint64_t value) nogil
 
 cdef extern from "<time.h>" nogil:
     int TIMER_ABSTIME
@@ -69,7 +64,8 @@ cdef class Pacer:
 
     `rate`: a Fraction, or an int. `bits` are those of the packets, without CRC, preamble and gap: as tcpreplay counts --mbps.
     `group`: so many packets at once, at the time of the first. `longest_gap`: ns; what a gap has more is taken from the schedule.
-    `duration`: ns; packets that are due later are not sent, and `over` tells. `spins`: never sleep.
+    `duration`: ns; packets that are due later are not sent, and `ended` tells. `spins`: never sleep.
+    `lateness` is a Histogram of how late packets left, in ns.
     The first packet is due when it is scheduled. Time stamps that go back are due at once, until they are past the latest one.
     One thread: the Transmitter's.
     """
@@ -94,6 +90,7 @@ cdef class Pacer:
         self.ends = LLONG_MAX if duration is None else duration
         self.spins = spins
         self.fresh = True
+        self.lateness = Histogram()
 
     def __dealloc__(self):
         free(self.deadlines)
@@ -192,17 +189,12 @@ cdef class Pacer:
     cdef void record(self, Burst burst, uint32_t start, uint32_t end) noexcept nogil:
         """Note that the packets [start, end) of the burst left just now."""
         cdef int64_t now = self.clock.now()
-        cdef int64_t late
         cdef uint32_t i
         for i in range(start, end):
             if i > start and burst.frames[i - 1].flags & FRAME_MORE:
                 continue
             self.reached = self.deadlines[i] - self.origin
-            late = now - self.deadlines[i]
-            self.buckets[bucket_of(<uint64_t>late)] += 1
-            self.recorded += 1
-            if late > self.highest:
-                self.highest = late
+            count_value(&self.lateness.counts, <uint64_t>(now - self.deadlines[i]))
 
     def pause(self, int64_t ns=0):
         """Let the next packet come `ns` after the last one and its gap, and, by time stamps, at no other distance: a new pass begins."""
@@ -211,23 +203,6 @@ cdef class Pacer:
         self.fresh = True
         if self.begun:
             self.pending_delay = min(self.pending_delay + ns, FOREVER)
-
-    def late(self, double quantile):
-        """How late packets left, in ns: 0.5 the median, 1 the latest. To 3 %, and never less than it was. None: nothing was sent."""
-        cdef uint64_t seen = 0
-        cdef uint32_t i, shift
-        if not 0 <= quantile <= 1:
-            raise ValueError(f"a quantile is 0 to 1, not {quantile}")
-        if self.recorded == 0:
-            return None
-        for i in range(LATENESS_BUCKETS):
-            seen += self.buckets[i]
-            if seen and seen >= quantile * self.recorded:
-                break
-        if i < 64:
-            return i
-        shift = i // 32 - 1
-        return min(self.highest, ((<uint64_t>(i - 32 * shift + 1)) << shift) - 1)
 
     @property
     def ended(self):
@@ -240,4 +215,4 @@ cdef class Pacer:
         return self.reached
 
     def __repr__(self):
-        return f"<Pacer: {self.recorded} packets sent in {self.reached / 1e9:.6f} s, the latest {self.highest} ns late>"
+        return f"<Pacer: {self.lateness.total} packets sent in {self.reached / 1e9:.6f} s, the latest {self.lateness.max} ns late>"

@@ -384,7 +384,8 @@ class Replay:
             result.rate_asked = float(self.timing.rate)
             if result.seconds > 0:
                 result.rate_achieved = result.rate_asked * (self.pacer.scheduled / 1e9) / result.seconds
-            result.late_p50_ns, result.late_p99_ns, result.late_max_ns = (self.pacer.late(part) for part in (0.5, 0.99, 1))
+            if (late := self.pacer.lateness).total:
+                result.late_p50_ns, result.late_p99_ns, result.late_max_ns = late.percentile(50), late.percentile(99), late.max
 
 
 @dataclass(frozen=True)
