@@ -281,7 +281,7 @@ cdef class CaptureWriter(BurstSink):
         frame = Frame(self.buffer, NO_IOVA, time, <uint32_t>view.shape[0], NO_BUFFER, wire_len or 0, 0, 0)
         if view.shape[0]:
             frame.data = <uint8_t*>&view[0]
-        if direction not in (None, "in", "out"):
+        if direction is not None and direction not in ("in", "out"):
             raise ValueError(f"a packet's direction is 'in' or 'out', not {direction!r}")
         if not self.pcapng and (direction is not None or comment is not None):
             raise ValueError(f"{self.filename}: pcap holds neither directions nor comments")

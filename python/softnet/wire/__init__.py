@@ -17,6 +17,7 @@ from softnet.wire.null import open_null
 from softnet.wire.packet import open_packet
 from softnet.wire.pair import open_pair
 from softnet.wire.pcap import open_pcap, open_pcapng
+from softnet.wire.switch import open_switch
 from softnet.wire.tap import open_tap
 from softnet.wire.unix import open_unix, open_unix_stream
 from softnet.wire.wrapped import WRAPPERS, Wrapper, split_wrappers, wrap
@@ -36,6 +37,10 @@ class WireKind(NamedTuple):
     outside: bool = False
 
 
+def _open_switch(argument: str, clock: Clock) -> Cabling:
+    return open_switch(argument, clock, open_wire)
+
+
 KINDS = {
     "pair": WireKind(open_pair, True, "pair, pair:lossy", "a second card at the other end; lossy: no flow control, it may miss frames"),
     "null": WireKind(open_null, False, "null", "nobody: every frame is taken and forgotten"),
@@ -44,6 +49,7 @@ KINDS = {
     "packet": WireKind(open_packet, False, "packet:IFNAME", "a network interface of this host, by a packet socket", outside=True),
     "xdp": WireKind(open_xdp, False, "xdp:IFNAME", "a queue of a network interface of this host, by an AF_XDP socket", outside=True),
     "loopback": WireKind(open_loopback, False, "loopback", "the card itself: what it sends comes back"),
+    "switch": WireKind(_open_switch, False, "switch:WIRE+WIRE", "a learning bridge of wires, with VLANs by port", outside=True),
     "unix": WireKind(open_unix, False, "unix:PATH,remote=PATH", "a UNIX datagram socket, as QEMU's -netdev dgram", outside=True),
     "udp": WireKind(open_udp, False, "udp:HOST:PORT", "the same over UDP, or in a multicast group; local=HOST:PORT", outside=True),
     "unix-stream": WireKind(open_unix_stream, False, "unix-stream:PATH", "a UNIX stream: QEMU's -netdev stream; server=on", outside=True),

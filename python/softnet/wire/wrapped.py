@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from fastring.capture_writer import CaptureWriter
@@ -99,7 +100,7 @@ def wrap(wrappers: list[str], cabling: Cabling, clock: Clock) -> Cabling:
         except BaseException:
             cabling.close()
             raise
-        cabling = Cabling(near, cabling.far, cabling.taken, _drops(cabling, near), _duplicates(cabling, near))
+        cabling = replace(cabling, near=near, drops=_drops(cabling, near), duplicates=_duplicates(cabling, near))
     return cabling
 
 
