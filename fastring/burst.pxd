@@ -75,9 +75,12 @@ cdef class Burst:
     cdef readonly uint32_t count            # Frames in use; pieces, not packets
     cdef readonly BufferPool pool           # owner of the frames' buffers, or None
     cdef object keepalive                   # whatever the frames' bytes live in
+    cdef uint32_t views                     # of its Frames that users hold: see burst_view
     cdef void release(self) noexcept nogil
     cdef uint32_t packet_count(self) noexcept nogil
     cdef uint32_t _first_frame(self, uint32_t packet) noexcept nogil
+    cdef int _check_kept(self) except -1
+    cdef int _check_unseen(self) except -1
 
 
 cdef class BurstSource:

@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 
 
 cdef class Burst:
-    """Up to `capacity` Frames. A sequence of packets from Python: ``burst[i]`` is packet i as bytes.
+    """Up to `capacity` Frames. A sequence of packets from Python: ``burst[i]`` is packet i as bytes, ``burst[i:j]`` a burst of these.
 
     Owned by one thread at a time. Frames that came from a BufferPool go back to it by `release` (or leaving ``with``).
     """
@@ -104,7 +104,8 @@ cdef class Burst:
         return packets_in(self.frames, self.count)
 
     def clear(self):
-        """Give the frames' buffers back and empty the burst."""
+        """Give the frames' buffers back and empty the burst. Raises BufferError while somebody holds what `view` gave."""
+        self._check_unseen()
         self.release()
         self.keepalive = None
 
@@ -119,7 +120,56 @@ cdef class Burst:
     def __len__(self):
         return self.packet_count()
 
+    cdef int _check_kept(self) except -1:
+        """Raise BufferError unless the packets' memory stays for as long as it is kept."""
+        cdef uint32_t i
+        for i in range(self.count):
+            if self.frames[i].buffer != NO_BUFFER or self.keepalive is None:
+                raise BufferError("these packets are valid until the sink that is shown them returns: look at those of the burst's copy()")
+        return 0
+
+    cdef int _check_unseen(self) except -1:
+        """Raise BufferError if somebody holds a view of its Frames, which are to change."""
+        if self.views:
+            raise BufferError("this burst cannot be changed: there are views of it (burst.view())")
+        return 0
+
+    def view(self):
+        """BurstView(offset, length, time, payload): NumPy arrays of all packets, nothing of these copied, read-only.
+
+        Packet i is ``payload[offset[i]:][:length[i]]``; times are in ns. They stay valid whatever becomes of the burst, which cannot be
+        cleared or filled anew while they live. Raises BufferError for packets that are another's (what a sink is shown), in
+        pieces, or all over memory (from_packets): their `copy` can be viewed.
+        """
+        from fastring.burst_view import view_of
+        return view_of(self)
+
+    def payload(self, index):
+        """Packet `index` as a read-only memoryview, not copied, valid whatever becomes of the burst. Raises as `view`, and IndexError."""
+        from fastring.burst_view import payload_of
+        return payload_of(self, index)
+
+    def copy(self):
+        """A burst of the same packets in memory of its own, each in one piece."""
+        from fastring.burst_view import copy_of
+        return copy_of(self)
+
+    def _slice(self, wanted):
+        """Packets of a slice without a step, as a burst that shares their memory."""
+        start, stop, step = wanted.indices(self.packet_count())
+        if step != 1:
+            raise ValueError(f"packets are sliced one after the other, not in steps of {step}")
+        self._check_kept()
+        cdef uint32_t first = self._first_frame(start), count = self._first_frame(max(start, stop)) - first
+        cdef Burst part = Burst(max(count, 1))
+        memcpy(part.frames, &self.frames[first], count * sizeof(Frame))
+        part.count = count
+        part.keepalive = self.keepalive
+        return part
+
     def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self._slice(index)
         cdef Py_ssize_t packets = self.packet_count()
         if not -packets <= index < packets:
             raise IndexError(f"packet {index} of a burst of {packets}")
@@ -182,6 +232,7 @@ cdef class BurstSource:
         """Fill `burst` with up to `most` Frames (default: its capacity); return how many, 0 at the end. Raises `error` if that failed."""
         cdef uint32_t wanted = burst.capacity if most is None else most
         cdef int count
+        burst._check_unseen()
         with nogil:
             count = self.fill(burst, wanted)
         if count < 0:

@@ -3,6 +3,10 @@
 Pure Python that decides; packets pass below it, in bursts. It knows no register of any card.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from softnet.dev_xmit import dev_queue_xmit
 from softnet.ethernet import eth_type_trans
 from softnet.gro import Gro, GroResult
@@ -14,8 +18,23 @@ from softnet.skbuff import DropReason, SkBuff, alloc_skb
 from softnet.stack import Stack
 from softnet.stats import Stats64
 
+if TYPE_CHECKING:
+    from softnet.captures import CaptureReader, open_capture
+
+# Imported when they are asked for: what most programs need not wait for.
+_LATER = {"CaptureReader": "captures", "open_capture": "captures"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+
+
 __all__ = [
-    "NETDEV_TX_BUSY", "NETDEV_TX_OK", "DropReason", "Feature", "Flag", "Gro", "GroResult", "NetDevice", "NetDeviceOps",
-    "NetdevTx", "OperState", "RxHandlerResult", "SkBuff", "Stack", "Stats64", "alloc_etherdev", "alloc_netdev_mqs",
-    "alloc_skb", "dev_queue_xmit", "eth_type_trans", "netif_receive_skb",
+    "NETDEV_TX_BUSY", "NETDEV_TX_OK", "CaptureReader", "DropReason", "Feature", "Flag", "Gro", "GroResult", "NetDevice",
+    "NetDeviceOps", "NetdevTx", "OperState", "RxHandlerResult", "SkBuff", "Stack", "Stats64", "alloc_etherdev",
+    "alloc_netdev_mqs", "alloc_skb", "dev_queue_xmit", "eth_type_trans", "netif_receive_skb", "open_capture",
 ]
