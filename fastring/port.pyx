@@ -19,9 +19,10 @@ cdef int take(void* context, Frame* frames, int n, bint may_refuse) noexcept nog
 cdef class WirePort:
     """Attach to `wire` as a card does: `send` bursts, and pass what arrives to `sink` (a BurstSink) whenever `poll` is called.
 
-    `clock`: stamps packets that the wire has not. Packets shown to the sink are valid until it returns; without one they are counted in
-    `unclaimed`, and a burst that the sink fails at in `failures` (its `error` says why). One thread, or the wire's two: see HostWire.
-    It holds the wire, which stays its owner's; `close` detaches. Raises OSError EBUSY if the wire has a card.
+    `clock`: stamps packets that the wire has not: all those of a wire within the process. Packets shown to the sink are valid until it
+    returns; without one they are counted in `unclaimed`, and a burst that the sink fails at in `failures` (its `error` says why). One
+    thread, or the wire's two: see HostWire. It holds the wire, which stays its owner's; `close` detaches. Raises OSError EBUSY if the
+    wire has a card.
     """
 
     def __init__(self, Wire wire not None, *, BurstSink sink=None, Clock clock=None):
@@ -30,6 +31,7 @@ cdef class WirePort:
         self.burst = Burst(ROOM)
         self.sink = sink
         self.clock = clock
+        self.stamped = wire.polled
         wire.attach(take, NULL, <void*>self, self)
         self.wire = wire
 
@@ -50,7 +52,10 @@ cdef class WirePort:
                 shown[stop - start] = frames[stop]
                 shown[stop - start].iova = NO_IOVA
                 shown[stop - start].buffer = NO_BUFFER
-                if frames[stop].time == 0:
+                if not self.stamped:                # a card fills in no more than where its packet is
+                    shown[stop - start].time = now
+                    shown[stop - start].wire_len = shown[stop - start].queue = 0
+                elif frames[stop].time == 0:
                     shown[stop - start].time = now
                 stop += 1
             while stop < n and stop > start + 1 and shown[stop - start - 1].flags & FRAME_MORE:
