@@ -20,9 +20,11 @@ from softnet.stats import Stats64
 
 if TYPE_CHECKING:
     from softnet.captures import CaptureReader, open_capture
+    from softnet.nic import Nic
+    from softnet.nic_open import open_nic
 
 # Imported when they are asked for: what most programs need not wait for.
-_LATER = {"CaptureReader": "captures", "open_capture": "captures"}
+_LATER = {"CaptureReader": "captures", "Nic": "nic", "open_capture": "captures", "open_nic": "nic_open"}
 
 
 def __getattr__(name: str) -> object:
@@ -35,6 +37,6 @@ def __getattr__(name: str) -> object:
 
 __all__ = [
     "NETDEV_TX_BUSY", "NETDEV_TX_OK", "CaptureReader", "DropReason", "Feature", "Flag", "Gro", "GroResult", "NetDevice",
-    "NetDeviceOps", "NetdevTx", "OperState", "RxHandlerResult", "SkBuff", "Stack", "Stats64", "alloc_etherdev",
-    "alloc_netdev_mqs", "alloc_skb", "dev_queue_xmit", "eth_type_trans", "netif_receive_skb", "open_capture",
+    "NetDeviceOps", "NetdevTx", "Nic", "OperState", "RxHandlerResult", "SkBuff", "Stack", "Stats64", "alloc_etherdev",
+    "alloc_netdev_mqs", "alloc_skb", "dev_queue_xmit", "eth_type_trans", "netif_receive_skb", "open_capture", "open_nic",
 ]
