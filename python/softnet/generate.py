@@ -189,8 +189,8 @@ class Generate:
         elif self.cabling.taken is not None:
             result.received, result.received_bytes = self.cabling.taken()
         result.finish(every_signed=receives and len(self.signed) == len(self.streams), copied=self.source.copied)
-        if pacer is not None and pacer.recorded:
-            result.late_p50, result.late_p99, result.late_max = (pacer.late(quantile) or 0 for quantile in (0.5, 0.99, 1.0))
+        if pacer is not None and (late := pacer.lateness).total:
+            result.late_p50, result.late_p99, result.late_max = late.percentile(50), late.percentile(99), late.max
 
 
 __all__ = ["FAR_MAC", "NEAR_MAC", "Generate", "Phase", "Stream", "StreamError"]

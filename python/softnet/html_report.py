@@ -140,7 +140,7 @@ TITLES = {
     "frame_sizes": ("Frame sizes", "bytes"),
     "gaps_ns": ("Gaps between packets", "seconds"),
     "latency_ns": ("Latency", "seconds"),
-    "lateness_ns": ("Sent too early or too late", "seconds"),
+    "lateness_ns": ("How late frames left", "seconds"),
 }
 MOST_BARS = 60
 

@@ -161,10 +161,13 @@ class Replay:
         return self.result
 
     def histograms(self) -> dict[str, list[tuple[int, int]]]:
-        """Sizes of the frames that arrived, and the gaps between them, for a report; nothing without one."""
-        if self.measured is None:
-            return {}
-        return {"frame_sizes": self.measured.sizes.buckets(), "gaps_ns": self.measured.gaps.buckets()}
+        """Sizes of the frames that arrived, the gaps between them, and how late they left, for a report: what of it was measured."""
+        found = {}
+        if self.measured is not None:
+            found = {"frame_sizes": self.measured.sizes.buckets(), "gaps_ns": self.measured.gaps.buckets()}
+        if self.pacer is not None:
+            found["lateness_ns"] = self.pacer.lateness.buckets()
+        return found
 
     def close(self) -> None:
         """Close what was opened, if `run` did not; again is harmless."""
