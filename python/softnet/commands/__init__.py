@@ -7,6 +7,7 @@ What is wrong with the arguments or the input is raised: OSError, ValueError; `s
 COMMANDS = {
     "replay": "send the frames of captures through a card",
     "capture": "write what arrives on a wire to a capture",
+    "forward": "forward packets between two cards, as testpmd does",
     "rewrite": "write a capture anew, filtered and edited",
     "generate": "send generated packets through a card, and tell what became of them",
     "rfc2544": "search for the highest rate at which nothing is lost, and measure latency",
