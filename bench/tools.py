@@ -4,6 +4,9 @@ Top speed: both with --topspeed --preload-pcap, packets a second as each tells i
 what arrived is held against what should have. Pace: --pps for a while, measured at the far end of the pair by the time stamps the kernel
 gives a packet socket (tcpdump's), the same for both. Drift: how much longer the last frame took from the first than the rate says.
 Lateness: how far frames are from a schedule laid through their middle, since the far end cannot know when the first one was due.
+
+On a busy machine both wait for a CPU; nothing else is seen. `--under "chrt -f 10" --seconds 0.3` runs them in front of all others,
+until the kernel throttles who spins (sched_rt_runtime_us), which counts the start of a program, too.
 """
 
 import argparse
@@ -40,13 +43,13 @@ def arrived(far):
     return json.loads(far.ip("-j", "-s", "link", "show", "far0"))[0]["stats64"]["rx"]["packets"]
 
 
-def fastring_pps(near, path, *options):
-    result = json.loads(near.run(*FASTRING, path, "--intf1=near0", "--json", *options, timeout=600).stdout)
+def fastring_pps(near, path, *options, under=()):
+    result = json.loads(near.run(*under, *FASTRING, path, "--intf1=near0", "--json", *options, timeout=600).stdout)
     return result["received"] / result["seconds"]
 
 
-def tcpreplay_pps(near, path, *options):
-    told = near.run("tcpreplay", "--intf1=near0", *options, path, timeout=600).stdout
+def tcpreplay_pps(near, path, *options, under=()):
+    told = near.run(*under, "tcpreplay", "--intf1=near0", *options, path, timeout=600).stdout
     packets, seconds = re.search(r"Actual: (\d+) packets .* sent in ([0-9.]+) seconds", told).groups()
     return int(packets) / float(seconds)
 
@@ -68,17 +71,17 @@ def top_speed(near, far, path, length, runs, loops):
           f"fastring {ours / 1e3:,.0f} kpps, tcpreplay {theirs / 1e3:,.0f} kpps, ratio {ours / theirs:.2f}")
 
 
-def pace(near, far, path, folder, name, rate, seconds):
+def pace(near, far, path, folder, name, rate, seconds, under):
     """Send at a rate and tell drift and lateness."""
     count, dump = int(rate * seconds), folder / "arrived.pcap"
-    command = ("tcpdump", "-i", "far0", "-Q", "in", "-s", "64", "-B", "262144", "--time-stamp-precision=nano", "-w", "-")
+    command = (*under, "tcpdump", "-i", "far0", "-Q", "in", "-s", "64", "-B", "262144", "--time-stamp-precision=nano", "-w", "-")
     with open(dump, "wb") as file:
         listener = far.popen(*command, stdout=file, stderr=subprocess.PIPE, text=True)
     while "listening on" not in (line := listener.stderr.readline()):
         if not line:
             sys.exit("bench-tools: tcpdump ended")
     TOOLS[name](near, path, "--preload-pcap", f"--pps={rate}", "--loop=0" if name == "fastring" else f"--loop={count // FRAMES + 1}",
-                f"--limit={count}")
+                f"--limit={count}", under=under)
     time.sleep(1)
     listener.terminate()
     told = listener.communicate(timeout=60)[1]
@@ -102,6 +105,7 @@ def main():
     parser.add_argument("--loops", type=int, default=10, help=f"passes over {FRAMES:,} frames in each (default: %(default)s)")
     parser.add_argument("--pps", type=int, default=50_000, help="the rate to keep (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60, help="how long (default: %(default)s)")
+    parser.add_argument("--under", default="", help="what runs both and who listens at a rate: --under 'chrt -f 10'")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, namespace() as near, namespace() as far:
         veth(near, "near0", far, "far0")
@@ -113,7 +117,7 @@ def main():
         if chosen.seconds:
             print(f"{chosen.pps:,} pps for {chosen.seconds:g} s, at the far end of a veth pair:")
             for name in TOOLS:
-                pace(near, far, folder / "60.pcap", folder, name, chosen.pps, chosen.seconds)
+                pace(near, far, folder / "60.pcap", folder, name, chosen.pps, chosen.seconds, tuple(chosen.under.split()))
 
 
 if __name__ == "__main__":
