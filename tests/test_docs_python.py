@@ -25,4 +25,4 @@ def test_an_example_prints_what_the_page_says(code, printed):
 
 def test_every_example_is_run():
     shown = sum((ROOT / f"docs/{page}.md").read_text().count("```python") for page in ("python", "scapy"))
-    assert shown == len(EXAMPLES) == 7
+    assert shown == len(EXAMPLES) == 8

@@ -61,6 +61,23 @@ TRANSPORT = {
 }
 
 
+# What scapy calls layers and, where it differs, their fields.
+SCAPY_LAYERS = {
+    "Ether": "eth", "Dot1Q": "vlan", "IP": "ipv4", "IPv6": "ipv6", "TCP": "tcp", "UDP": "udp", "ICMP": "icmp",
+    "ICMPv6EchoRequest": "icmpv6", "ICMPv6EchoReply": "icmpv6",
+}  # fmt: skip
+SCAPY_FIELDS = {"vlan.vlan": "vlan.id", "ipv6.tc": "ipv6.tclass", "ipv6.fl": "ipv6.flow"}
+
+
+def from_scapy_name(name: str) -> str:
+    """A field by scapy's name for it, such as "IP.src" or "Dot1Q.vlan", by ours; another is left as it is."""
+    layer, dot, field = name.partition(".")
+    if layer not in SCAPY_LAYERS or not dot:
+        return name
+    own = f"{SCAPY_LAYERS[layer]}.{field}"
+    return SCAPY_FIELDS.get(own, own)
+
+
 def places(headers: FrameHeaders) -> dict[str, Place]:
     """The fields that a frame with these headers has, by name."""
 

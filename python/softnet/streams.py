@@ -15,7 +15,7 @@ from fastring.headers import frame_headers
 from fastring.stream import LONGEST, SIGNATURE_BYTES, PacketStream
 from fastring.stream_source import MOST_STREAMS, StreamSource
 from softnet.ethernet import ETH_HLEN
-from softnet.stream_fields import FCS, FieldSpec, Rate, Sizes, parse_field, parse_rate, parse_sizes, shown
+from softnet.stream_fields import FCS, FieldSpec, Rate, Sizes, from_scapy_name, parse_field, parse_rate, parse_sizes, shown
 
 ENDLESS = (1 << 62) - 1
 MOST_SECONDS = 1 << 30
@@ -62,6 +62,11 @@ class Stream:
     phases: Sequence[Phase] = ()
     seed: int = 0
     signature: bool = True
+
+    @classmethod
+    def from_scapy(cls, packet: Any, fields: Mapping[str, Any] | None = None, **options: Any) -> Stream:
+        """Packets like a scapy packet, whose fields may have scapy's names, too: {"IP.src": "10.0.0.1..10.0.0.9"}."""
+        return cls(bytes(packet), {from_scapy_name(name): values for name, values in (fields or {}).items()}, **options)
 
     def build(self, number: int = 0, *, seed: int = 0) -> PacketStream:
         """The packets, as fastring makes them. Raises StreamError."""

@@ -6,6 +6,8 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Dot1Q, Ether
 
 from fastring.burst import Burst
 from fastring.headers import frame_headers
@@ -355,3 +357,13 @@ def test_a_wrapped_loopback_is_one():
 def test_a_virtual_clock_ends_at_the_process():
     with pytest.raises(ValueError, match="the real clock"):
         Generate([Stream(FRAME, count=5)], wire="udp:127.0.0.1:9", clock="virtual")
+
+
+def test_a_packet_of_scapys_is_a_template_and_its_names_are_known():
+    packet = Ether() / Dot1Q(vlan=5) / IP(src="10.0.0.1", dst="10.0.1.1") / UDP(sport=1, dport=2)
+    fields = {"Dot1Q.vlan": "5..6", "IP.src": "10.0.0.1,10.0.0.9", "UDP.sport": "7..9", "ipv4.ttl": "64"}
+    made = list(Stream.from_scapy(packet, fields, size=100, signature=False).build().make(4))
+    told = [(p[Dot1Q].vlan, p[IP].src, p[UDP].sport) for p in map(Ether, made)]
+    assert told == [(5, "10.0.0.1", 7), (6, "10.0.0.9", 8), (5, "10.0.0.1", 9), (6, "10.0.0.9", 7)]
+    with pytest.raises(StreamError, match="colour"):
+        Stream.from_scapy(packet, {"IP.colour": "1"}).build()
