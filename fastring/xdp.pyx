@@ -106,7 +106,7 @@ cdef class XdpWire(HostWire):
         self.control_fd = self.control.fileno()
         self.ifindex, mtu = ethernet_interface(self.control, self.name)
         self.umem = Arena(2 * CHUNKS * CHUNK, name="xdp")
-        self.memory = self.umem.at(0, 2 * CHUNKS * CHUNK)
+        self.memory = self.umem.at(self.umem.alloc(2 * CHUNKS * CHUNK), 2 * CHUNKS * CHUNK)      # all of it: at 0
         option = self.socket.setsockopt
         try:
             option(SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
