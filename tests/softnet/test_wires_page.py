@@ -61,7 +61,7 @@ def test_programs_print_what_is_shown(net, program, printed):
 
 @pytest.mark.parametrize("kind", ["packet", "xdp"])
 def test_its_options_are_those_there_are(kind):
-    section = re.search(rf"^`{kind}:`.*?(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)[0]
+    section = re.findall(rf"^`{kind}:`.*?(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)[-1]
     named = set(re.findall(r"`(\w+)=", "".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| `"))))
     with pytest.raises(ValueError, match="has no option 'nonsense'") as refused:
         open_wire(f"{kind}:eth1,nonsense=on", clock=MonotonicClock())
