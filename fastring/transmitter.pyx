@@ -252,19 +252,22 @@ cdef class Transmitter:
         cdef uint32_t position = 0, idle
         cdef uint64_t before = self.total()
         cdef int moved = 0
-        deadline = time.monotonic() + patience
+        deadline = None
         while position < burst.count:
             with nogil:
                 idle = 0
                 while position < burst.count and idle < IDLE_ROUNDS and moved != REFUSED and self.tap_error is None:
                     moved = self.push(burst, &position)
                     idle = 0 if moved else idle + 1
-            self._raise_taps()
+            if self.tap_error is not None or self.second is not None:
+                self._raise_taps()
             self.clock._raise_error()
             if moved == REFUSED:
                 raise self._refused()
             if idle:
                 self.softirq.raise_error()
+                if deadline is None:
+                    deadline = time.monotonic() + patience
             if idle and time.monotonic() > deadline:
                 raise TimeoutError(f"the transmit queue made no progress for {patience:g} s: {self.queue!r}")
         return self.total() - before
