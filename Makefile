@@ -50,7 +50,8 @@ lint: build .venv/.extra-lint  ## ruff, cython-lint, mypy, and the type stubs he
 	[ -z "$$failed" ]
 
 # The two checking builds are installed, not editable, so that no module of the ordinary build is found first.
-# The packaging tests build with the ordinary switches, and models have nothing of ours compiled: `make test` runs them.
+# The packaging tests build with the ordinary switches, and models have nothing of ours compiled: `make test` runs them. What sanitize leaves
+# out is Python over modules that other tests reach, in processes that start slowly under AddressSanitizer: `make debug` runs it.
 CHECKED_TESTS = FASTRING_INSTALLED=1 .venv-$@/bin/pytest --ignore tests/packaging --ignore tests/model $(ARGS)
 
 debug: .venv-debug/.built  ## build with assertions, bounds checks and UBSAN, and run the tests
@@ -58,7 +59,8 @@ debug: .venv-debug/.built  ## build with assertions, bounds checks and UBSAN, an
 
 sanitize: .venv-sanitize/.built  ## build with all that and ASAN, and run the tests
 	@PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" $(CHECKED_TESTS) -m "not unsanitized"
+	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" $(CHECKED_TESTS) -m "not unsanitized" \
+	    --ignore tests/softnet/checks --ignore tests/softnet/running --ignore tests/softnet/test_check_command.py
 
 FUZZ_ENVIRONMENT = PYTHONHOME="$$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 
