@@ -106,6 +106,8 @@ class Replay:
             undo.callback(self._close_cablings)
             for spec in self.wires:
                 self.cablings.append(open_wire(spec, clock=self.clock))
+                if clock == "virtual" and self.cablings[-1].near.polled and wire_kind(spec).outside:
+                    raise ValueError(f"{spec!r} leads to where time is real: it needs the real clock, not a virtual one")
             self.writer = None if out is None else undo.enter_context(CaptureWriter(out))
             self.trace = None if trace is None else undo.enter_context(self._open_trace(trace, out))
             self._undo = undo.pop_all()

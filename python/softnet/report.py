@@ -23,6 +23,17 @@ WHERE = {
     "rx_dma": "not writable by the receiving card",
     "write_failed": "could not be written to the output",
     "time_not_writable": "stamped with a time the output format has no room for",
+    "netem_loss": "lost by the impaired wire",
+    "netem_limit": "too many to be delayed by the impaired wire",
+    "fault_lost": "lost by the impaired wire",
+    "interface_down": "sent while the interface was down",
+    "no_carrier": "sent while the interface had no carrier",
+    "no_peer": "sent while nobody was at the other end",
+    "too_long": "longer than the wire takes",
+    "too_short": "shorter than an Ethernet header",
+    "driver_dropped": "dropped by the interface's driver",
+    "port_full": "dropped by the switch, whose port took no more",
+    "wire_failed": "sent when the wire had failed",
     "in_flight": "still on their way at the end",
 }
 

@@ -202,6 +202,8 @@ def test_the_input_is_never_overwritten(source, link, option, refused, data, tmp
         ("replay arp.pcap --wire null:x", "takes no argument"),
         ("replay arp.pcap --wire pcap", "pcap:FILE"),
         ("replay arp.pcap --wire pcapng:", "pcapng:FILE"),
+        ("replay arp.pcap --clock virtual --wire udp:127.0.0.1:9", "'udp:127.0.0.1:9' leads to where time is real"),
+        ("replay arp.pcap --clock virtual --wire fault:loss=1%@udp:127.0.0.1:9", "leads to where time is real"),
         ("diff arp.pcap", "B"),
         ("diff arp.pcap arp.pcap arp.pcap", "arp.pcap"),
     ],
