@@ -140,8 +140,7 @@ class Replay:
             try:
                 self._play(undo, memory, stack, progress)
             except KeyboardInterrupt:
-                self.result.fail("interrupted")
-                self.result.interrupted = True
+                self._interrupt()
             except TimeoutError as error:
                 self.result.fail(str(error))
                 self.result.count_drop("queue_stalled", self._unsent())
@@ -151,8 +150,11 @@ class Replay:
                     raise
                 self.result.fail(f"{down.name} was taken down")
                 self.result.count_drop("device_down", self._unsent())
-            stack.run()
-            self._drain(stack)
+            try:
+                stack.run()
+                self._drain(stack)
+            except KeyboardInterrupt:
+                self._interrupt()
             problem = self.input.problem() if self.result.complete else None
             if problem is not None:
                 self.result.fail(problem)
@@ -309,6 +311,12 @@ class Replay:
                 self._stay(stack, self.hold)
 
     # --- the account ---
+
+    def _interrupt(self) -> None:
+        """Ctrl-C: what is left is not sent, or not waited for."""
+        if not self.result.interrupted:
+            self.result.fail("interrupted")
+        self.result.interrupted = True
 
     def _unsent(self) -> int:
         """Frames read that no sender has taken, when it ended early."""
