@@ -89,12 +89,13 @@ def poll_for(port, count):
     return port.sink.packets
 
 
-def addresses(ends):
-    """The far kernel knows 10.0.0.1 and fd00::1 at our end, and has addresses itself."""
+def addresses(ends, *, ipv6=False):
+    """The far kernel knows 10.0.0.1 at our end and has an address itself; with `ipv6` fd00::1, too, and reports its groups unasked."""
     ends.far.ip("addr", "add", "10.0.0.2/24", "dev", "far")
-    ends.far.ip("-6", "addr", "add", "fd00::2/64", "dev", "far", "nodad")
-    for address in ("10.0.0.1", "fd00::1"):
-        ends.far.ip("neigh", "add", address, "lladdr", "02:00:00:00:00:01", "dev", "far")
+    ends.far.ip("neigh", "add", "10.0.0.1", "lladdr", "02:00:00:00:00:01", "dev", "far")
+    if ipv6:
+        ends.far.ip("-6", "addr", "add", "fd00::2/64", "dev", "far", "nodad")
+        ends.far.ip("neigh", "add", "fd00::1", "lladdr", "02:00:00:00:00:01", "dev", "far")
 
 
 def card_on(stack, wire):

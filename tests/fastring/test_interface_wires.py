@@ -144,7 +144,7 @@ def test_the_kernel_at_the_far_end_answers_a_ping_through_the_card(ends, open_ne
     requests = [bytes(to / IP(src="10.0.0.1", dst="10.0.0.2") / ICMP(id=7, seq=i) / (b"ping" * (10 + 10 * i))) for i in range(30)]
     with open_near() as wire, Stack() as stack, card_on(stack, wire) as device:
         device.xmit(Burst.from_packets(requests))
-        replies = run_until(stack, lambda: len(device.sink.packets) >= 30 and [p for p in map(Ether, device.sink.packets) if ICMP in p])
+        replies = run_until(stack, lambda: len(found := [p for p in map(Ether, device.sink.packets) if ICMP in p]) >= 30 and found)
         found = [(reply[ICMP].type, reply[ICMP].seq, bytes(reply[ICMP].payload)) for reply in replies]
         assert found == [(0, i, b"ping" * (10 + 10 * i)) for i in range(30)]
 
