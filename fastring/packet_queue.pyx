@@ -36,12 +36,14 @@ cdef inline uint64_t record_size(uint64_t length) noexcept nogil:
 cdef class PacketQueue(BurstSink):
     """Keeps what it is given until `take`: at most `packets` of them, and `bytes`, to which each packet adds 24 and is rounded up to 8.
 
-    A selector or an event loop can wait for it: `fileno` is readable while packets wait. Any threads. Packets offered =
-    `packets` + the sum of `drops`; a packet in several pieces is joined. Raises ValueError for limits that hold nothing.
+    A selector or an event loop can wait for it: `fileno` is readable while `low_water` packets wait (one, unless set otherwise: the
+    socket option SO_RCVLOWAT), or fewer do and others found no room since the last `take`. Any threads. Packets offered = `packets` + the sum of `drops`;
+    a packet in several pieces is joined. Raises ValueError for limits that hold nothing.
     """
 
     def __cinit__(self):
         self.event = -1
+        self.least = 1
 
     def __init__(self, *, packets=1 << 16, bytes=1 << 24):
         if self.ring != NULL:
@@ -68,21 +70,30 @@ cdef class PacketQueue(BurstSink):
     cdef int deliver(self, Burst burst) noexcept nogil:
         """Copy the burst's packets. Never fails: what has no room is counted."""
         cdef uint32_t first = 0, i
-        cdef uint64_t one = 1
-        cdef bint was_empty
         if self.event < 0:
             return -1                       # never initialised
         PyThread_acquire_lock(self.lock, WAIT_LOCK)
-        was_empty = self.waiting == 0
         for i in range(burst.count):
             if burst.frames[i].flags & FRAME_MORE and i + 1 < burst.count:
                 continue
-            self.add(burst.frames + first, i + 1 - first)
+            if not self.add(burst.frames + first, i + 1 - first):
+                self.overflowed = True
             first = i + 1
-        if was_empty and self.waiting:
-            c_write(self.event, &one, sizeof(one))
+        self.signal()
         PyThread_release_lock(self.lock)
         return 0
+
+    cdef void signal(self) noexcept nogil:
+        """Make `event` readable or not, as it should be. The lock held."""
+        cdef uint64_t value = 1
+        cdef bint ready = self.waiting and (self.overflowed or self.waiting >= self.least)
+        if ready == self.signalled:
+            return
+        self.signalled = ready
+        if ready:
+            c_write(self.event, &value, sizeof(value))
+        else:
+            c_read(self.event, &value, sizeof(value))
 
     cdef bint add(self, const Frame* frames, uint32_t pieces) noexcept nogil:
         """Copy one packet of so many Frames, the lock held; or drop and count it."""
@@ -136,7 +147,7 @@ cdef class PacketQueue(BurstSink):
 
     cdef void move(self, Burst burst, uint8_t* target, uint64_t size, uint32_t most) noexcept nogil:
         """Move at most `most` packets of `size` bytes together to `target`, and describe them in `burst`. The lock held."""
-        cdef uint64_t at, read
+        cdef uint64_t at
         cdef const Record* record
         cdef const uint8_t* end = target + size
         while burst.count < most and self.waiting:
@@ -156,7 +167,8 @@ cdef class PacketQueue(BurstSink):
             self.waiting -= 1
         if self.waiting == 0:
             self.head = self.tail = 0
-            c_read(self.event, &read, sizeof(read))
+        self.overflowed = False
+        self.signal()
 
     def take(self, uint32_t most=256):
         """The packets that have waited longest, at most `most`, as a Burst that owns them: empty if none waits. Never blocks."""
@@ -186,8 +198,23 @@ cdef class PacketQueue(BurstSink):
             pass
 
     def fileno(self):
-        """Readable while packets wait."""
+        """Readable while `low_water` packets wait, or fewer do and others found no room since the last `take`."""
         return self.event
+
+    @property
+    def low_water(self):
+        """Packets that `fileno` waits for. Raises ValueError for what the queue can't hold."""
+        return self.least
+
+    @low_water.setter
+    def low_water(self, packets):
+        if not 0 < packets <= self.packet_limit:
+            raise ValueError(f"a queue of at most {self.packet_limit} packets can wait for 1 to {self.packet_limit}, not {packets}")
+        with nogil:
+            PyThread_acquire_lock(self.lock, WAIT_LOCK)
+        self.least = packets
+        self.signal()
+        PyThread_release_lock(self.lock)
 
     @property
     def drops(self):

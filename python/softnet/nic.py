@@ -16,7 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from typing import TypeAlias
 
@@ -68,6 +68,7 @@ class Nic:
         self.queue = queue
         self.closed = False
         self._sinks: list[BurstSink] = []
+        self._wanted: list[int] = []  # packets that each who waits now is waiting for
         self._undo = undo
         self._closing = FileIO(os.eventfd(0, os.EFD_CLOEXEC), "r+")  # readable once it is closed: who waits is woken
         nics.add(self)
@@ -138,7 +139,8 @@ class Nic:
             burst = self._received(queue, count, queue.drops != lost or time.monotonic() >= deadline)
             if burst is not None:
                 return burst
-            self.sleep(deadline - time.monotonic(), queue)
+            with self._waiting_for(count or 1, queue):
+                self.sleep(deadline - time.monotonic(), queue)
 
     async def arecv(self, timeout: float | None = None, count: int | None = None) -> Burst:
         """The same for asyncio."""
@@ -148,7 +150,8 @@ class Nic:
             burst = self._received(queue, count, queue.drops != lost or time.monotonic() >= deadline)
             if burst is not None:
                 return burst
-            await self._ready(deadline - time.monotonic())
+            with self._waiting_for(count or 1, queue):
+                await self._ready(deadline - time.monotonic())
 
     def _own_queue(self, count: int | None) -> PacketQueue:
         if self.queue is None:
@@ -156,6 +159,19 @@ class Nic:
         if count is not None and not 0 < count <= self.queue.packet_limit:
             raise ValueError(f"{self!r} can wait for 1 to {self.queue.packet_limit} packets, not {count}")
         return self.queue
+
+    @contextmanager
+    def _waiting_for(self, count: int, queue: PacketQueue) -> Iterator[None]:
+        """Meanwhile the queue wakes who waits only for so many packets: for the fewest that somebody waits for."""
+        with lock:
+            self._wanted.append(count)
+            queue.low_water = min(self._wanted)
+        try:
+            yield
+        finally:
+            with lock:
+                self._wanted.remove(count)
+                queue.low_water = min(self._wanted, default=1)
 
     def _received(self, queue: PacketQueue, count: int | None, last: bool) -> Burst | None:
         """Run the stack, and take what `recv` returns; None if it has to wait. A wire's failure comes after what arrived before it."""
@@ -213,14 +229,14 @@ class Nic:
             return max(0.0, (deadline - clock.monotonic_ns()) / 1e9)
 
     def sleep(self, seconds: float, queue: PacketQueue | None = None) -> None:
-        """Wait until there may be something to receive, or so many seconds at most. A queue that holds some already is not waited at."""
+        """Wait until there may be something to receive, or so many seconds at most."""
         waiter = select.poll()
         for number in self.wait_at(queue):
             waiter.register(number, select.POLLIN)
         waiter.poll(math.ceil(1000 * min(max(0.0, seconds), self.until_timer(), FOREVER)))
 
     def wait_at(self, queue: PacketQueue | None) -> list[int]:
-        return [self._closing.fileno(), *([queue.fileno()] if queue is not None and len(queue) == 0 else []), *self.descriptors()]
+        return [self._closing.fileno(), *([] if queue is None else [queue.fileno()]), *self.descriptors()]
 
     async def _ready(self, seconds: float) -> None:
         """Until there may be something to receive: `sleep`, for asyncio."""

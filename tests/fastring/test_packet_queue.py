@@ -39,6 +39,38 @@ def test_it_is_readable_while_packets_wait():
     assert not readable(queue)
 
 
+def test_below_its_low_water_mark_it_is_not_readable():
+    queue = PacketQueue()
+    queue.put(Burst.from_packets([b"a", b"b"]))
+    queue.low_water = 3
+    assert not readable(queue)
+    queue.put(Burst.from_packets([b"c"]))
+    assert readable(queue)
+    queue.take(1)
+    assert not readable(queue)
+    queue.low_water = 1
+    assert (queue.low_water, readable(queue)) == (1, True)
+
+
+def test_below_its_low_water_mark_it_is_readable_once_it_is_full():
+    queue = PacketQueue(packets=10, bytes=2048)
+    queue.low_water = 10
+    queue.put(Burst.from_packets([bytes(1000)]))
+    assert not readable(queue)
+    queue.put(Burst.from_packets([bytes(1500)]))
+    assert (queue.drops, readable(queue)) == ({"queue_byte_limit": 1}, True)
+    queue.take(1)
+    queue.put(Burst.from_packets([bytes(1000)]))
+    assert not readable(queue)
+
+
+@pytest.mark.parametrize("mark", [0, 11])
+def test_a_low_water_mark_is_one_that_can_be_reached(mark):
+    queue = PacketQueue(packets=10)
+    with pytest.raises(ValueError, match=f"can wait for 1 to 10, not {mark}"):
+        queue.low_water = mark
+
+
 def test_what_it_gives_outlives_what_it_was_given():
     a, b = pair()
     queue = PacketQueue()

@@ -88,6 +88,47 @@ def test_threads_send_and_receive(nics):
     assert got == PACKETS
 
 
+def test_who_waits_for_several_is_woken_by_the_last(nics):
+    near, far = nics
+    got = []
+    receiver = threading.Thread(target=lambda: got.extend(far.recv(LONG, count=3)))
+    receiver.start()
+    for packet in PACKETS[:3]:
+        near.send(packet)
+        receiver.join(0.05)  # time to see that it is not enough, and to sleep again
+    receiver.join(LONG / 2)
+    assert got == PACKETS[:3]
+
+
+def test_a_task_that_waits_for_several_is_woken_by_the_last(nics):
+    near, far = nics
+
+    async def main():
+        receiver = asyncio.create_task(far.arecv(LONG, count=3))
+        for packet in PACKETS[:3]:
+            await near.asend(packet)
+            await asyncio.sleep(0.05)
+        return list(await asyncio.wait_for(receiver, LONG / 2))
+
+    assert asyncio.run(main()) == PACKETS[:3]
+
+
+def test_who_waits_for_one_is_not_kept_by_who_waits_for_several(nics):
+    near, far = nics
+    several, one = [], []
+    patient = threading.Thread(target=lambda: several.extend(far.recv(LONG, count=3)))
+    patient.start()
+    patient.join(0.05)
+    hasty = threading.Thread(target=lambda: one.extend(far.recv(LONG, count=1)))
+    hasty.start()
+    hasty.join(0.05)
+    near.send(PACKETS[0])
+    hasty.join(LONG / 2)
+    near.send(PACKETS[1:4])
+    patient.join(LONG / 2)
+    assert (one, several) == (PACKETS[:1], PACKETS[1:4])
+
+
 def test_a_loop_over_bursts_ends_when_another_thread_closes_it(nics):
     near, far = nics
     got, some = [], threading.Event()
