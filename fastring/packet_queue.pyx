@@ -37,8 +37,8 @@ cdef class PacketQueue(BurstSink):
     """Keeps what it is given until `take`: at most `packets` of them, and `bytes`, to which each packet adds 24 and is rounded up to 8.
 
     A selector or an event loop can wait for it: `fileno` is readable while `low_water` packets wait (one, unless set otherwise: the
-    socket option SO_RCVLOWAT), or fewer do and others found no room since the last `take`. Any threads. Packets offered = `packets` + the sum of `drops`;
-    a packet in several pieces is joined. Raises ValueError for limits that hold nothing.
+    socket option SO_RCVLOWAT), or fewer do and others found no room since the last `take`. Any threads. A packet in several pieces is
+    joined. Packets offered = `packets` + the sum of `drops`. Raises ValueError for limits that hold nothing.
     """
 
     def __cinit__(self):
