@@ -7,9 +7,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from e1000.bus import HostMemory, LocalBus
 from e1000.device import E1000Device
-from e1000.driver import probe
 from fastring.burst import Burst, RepeatSource
 from fastring.checksum import checksum
 from fastring.clock import MonotonicClock
@@ -26,6 +24,7 @@ from fastring.transmitter import Transmitter
 from fastring.wire import Wire
 from softnet.ethernet import ETH_DATA_LEN, random_ether_addr
 from softnet.netdev import NetDevice
+from softnet.plug import plug_card
 from softnet.stack import Stack
 from softnet.wire import open_wire
 from softnet.wire.interface import wire_spec
@@ -145,14 +144,10 @@ class Forwarding:
             wire = cabling.near
         else:
             wire = where
-        memory = HostMemory()
-        undo.callback(memory.close)
-        card = E1000Device(mac=random_ether_addr().hex(":"), wire=wire)
-        undo.callback(card.close)
-        bus = LocalBus(card, memory=memory)
-        undo.callback(bus.close)
         # No byte limits: there is no queue to hold back in, what the ring has no room for is lost.
-        device = probe(bus, self.stack, mtu=mtu, flow_control="none", rx_usecs=0, bql=False, tx_descriptors=RINGS, rx_descriptors=RINGS)
+        card, device = plug_card(
+            undo, self.stack, wire, mac=random_ether_addr(), mtu=mtu, bql=False, tx_descriptors=RINGS, rx_descriptors=RINGS
+        )
         device.promiscuous = True
         undo.enter_context(device)
         stats = PortStats(where if isinstance(where, str) else repr(where))

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from e1000.bus import HostMemory, LocalBus
+from e1000.bus import HostMemory
 from e1000.device import E1000Device
-from e1000.driver import probe
 from e1000.driver.param import MAX_MTU
 from fastring.burst import CountingSink
 from fastring.clock import Clock, MonotonicClock, VirtualClock
@@ -21,6 +20,7 @@ from fastring.wire import Wire
 from softnet.ethernet import ETH_DATA_LEN, ETH_HLEN
 from softnet.generate_result import GenerateResult, StreamResult, account_stream
 from softnet.netdev import NetDevice
+from softnet.plug import plug_card
 from softnet.stack import Stack
 from softnet.stream_fields import parse_rate
 from softnet.streams import MOST_SECONDS, Phase, Stream, StreamError, make_source
@@ -120,13 +120,10 @@ class Generate:
         return cabling
 
     def _plug(self, undo: ExitStack, stack: Stack, memory: HostMemory, wire: Wire, mac: str) -> NetDevice:
-        card = E1000Device(mac=mac, wire=wire)
-        undo.callback(card.close)
-        self.cards.append(card)
-        bus = undo.enter_context(LocalBus(card, memory=memory))
         longest = max(len(stream.template) for stream in self.source.streams)
         mtu = min(max(ETH_DATA_LEN, longest - ETH_HLEN), MAX_MTU)
-        device = probe(bus, stack, mtu=mtu, flow_control="none", rx_usecs=0)
+        card, device = plug_card(undo, stack, wire, mac=mac, mtu=mtu, memory=memory)
+        self.cards.append(card)
         device.watchdog.timeo = FOREVER  # a queue that hangs ends the run: no reset gives its packets up unseen
         return device
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastring.histogram import Histogram
 from fastring.stream_sink import StreamArrivals
-from softnet.report import WHERE, scaled
+from softnet.report import drop_lines, scaled
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9}
 
@@ -102,7 +102,7 @@ def generate_text(result: GenerateResult) -> str:
         f"received   {result.received:,} packets, {result.received_bytes:,} bytes"
         + (f", {result.foreign:,} others" if result.foreign else ""),
         f"lost       {result.lost:,} packets",
-        *(f"  {count:,} {WHERE.get(reason, '')} ({reason})" for reason, count in result.drops.items()),
+        *drop_lines(result.drops),
     ]
     rate = f": {scaled(result.pps, 'pps')}, {scaled(result.bits_per_second, 'bit/s')} sent" if result.seconds > 0 else ""
     lines.append(f"time       {result.seconds:.6f} s on the {result.clock} clock{rate}")

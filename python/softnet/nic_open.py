@@ -127,19 +127,9 @@ def _close_cabling(cabling: Cabling) -> None:
 def _plug_card(
     wire: Wire, stack: Stack, undo: ExitStack, queue: PacketQueue | None, *, mac: str | bytes | None, mtu: int, promiscuous: bool
 ) -> CardNic:
-    from e1000.bus import HostMemory, LocalBus  # who goes without a card needs none of it
-    from e1000.device import E1000Device
-    from e1000.driver import probe
+    from softnet.plug import plug_card  # who goes without a card needs none of it
 
-    memory = HostMemory()
-    undo.callback(memory.close)
-    address = random_ether_addr() if mac is None else mac
-    plugged = E1000Device(mac=address if isinstance(address, str) else address.hex(":"), wire=wire)
-    undo.callback(plugged.close)
-    bus = LocalBus(plugged, memory=memory)
-    undo.callback(bus.close)
-    # As a replay's cards: no pause frames, and no moderation, since these have no clock to wait on.
-    device = probe(bus, stack, mtu=mtu, flow_control="none", rx_usecs=0)
+    plugged, device = plug_card(undo, stack, wire, mac=random_ether_addr() if mac is None else mac, mtu=mtu)
     device.promiscuous = promiscuous
     undo.enter_context(device)
     return CardNic(device, wire, undo.pop_all(), queue, plugged)

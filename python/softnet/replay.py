@@ -10,9 +10,8 @@ from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from typing import IO
 
-from e1000.bus import HostMemory, LocalBus
+from e1000.bus import HostMemory
 from e1000.device import E1000Device
-from e1000.driver import probe
 from e1000.driver.control import E1000Adapter
 from e1000.driver.napi import E1000Napi
 from e1000.driver.param import MAX_MTU, MIN_MTU
@@ -28,6 +27,7 @@ from softnet.control import ControlServer
 from softnet.ethernet import ETH_DATA_LEN, ETH_HLEN
 from softnet.netdev import NetDevice
 from softnet.observe import Observation
+from softnet.plug import plug_card
 from softnet.replay_input import Choice, Feed, ReplayInput
 from softnet.replay_result import ReplayResult
 from softnet.replay_timing import Timing
@@ -214,12 +214,7 @@ class Replay:
                 undo.enter_context(card.device)
 
     def _plug(self, undo: ExitStack, stack: Stack, memory: HostMemory, wire: Wire, mac: str) -> _Card:
-        card = E1000Device(mac=mac, wire=wire)
-        undo.callback(card.close)
-        bus = LocalBus(card, memory=memory)
-        undo.callback(bus.close)
-        # No pause frames: a wire that may lose frames tells what was missed. No moderation: these cards have no clock to wait on.
-        device = probe(bus, stack, mtu=self.result.mtu, flow_control="none", rx_usecs=0)
+        card, device = plug_card(undo, stack, wire, mac=mac, mtu=self.result.mtu, memory=memory)
         device.watchdog.timeo = FOREVER  # a queue that hangs ends the replay: no reset gives its packets up unseen
         assert isinstance(device.netdev_ops, E1000Adapter)
         return _Card(card, device, device.netdev_ops.napi)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from softnet.replay_result import ReplayResult
 
 WHERE = {
@@ -46,6 +48,11 @@ def scaled(value: float, unit: str) -> str:
     return f"{value:.0f} {unit}"
 
 
+def drop_lines(drops: Mapping[str, int], where: Mapping[str, str] = WHERE) -> list[str]:
+    """What was lost where, a line each."""
+    return [f"  {frames:,} {where.get(reason, '')} ({reason})" for reason, frames in drops.items()]
+
+
 def statistics_line(seconds: float, frames: int, size: int) -> str:
     """How far a replay is."""
     rate = f": {scaled(frames / seconds, 'pps')}, {scaled(8 * size / seconds, 'bit/s')}" if seconds > 0 else ""
@@ -73,7 +80,7 @@ def replay_text(result: ReplayResult) -> str:
         f"sent       {result.sent:>{frames},} frames  {result.bytes:>{size},} bytes",
         f"received   {result.received:>{frames},} frames  {result.received_bytes:>{size},} bytes",
         f"lost       {result.lost:>{frames},} frames",
-        *(f"  {count:,} {WHERE.get(reason, '')} ({reason})" for reason, count in result.drops.items()),
+        *drop_lines(result.drops),
     ]
     if result.padded:
         lines.append(f"padded     {result.padded:>{frames},} frames  to 60 bytes, with {result.pad_bytes:,} zeroes in all")

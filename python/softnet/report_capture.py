@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from softnet.capturing import CaptureResult
-from softnet.report import WHERE, scaled
+from softnet.report import drop_lines, scaled
 
 
 def capture_text(result: CaptureResult) -> str:
@@ -15,7 +15,7 @@ def capture_text(result: CaptureResult) -> str:
         f"captured   {result.captured:>{width},} packets  {result.bytes:,} bytes in {result.seconds:.3f} s{rate}",
         f"received   {result.received:>{width},} packets",
         f"dropped    {dropped:>{width},} packets",
-        *(f"  {packets:,} {WHERE.get(reason, '')} ({reason})" for reason, packets in result.drops.items()),
+        *drop_lines(result.drops),
     ]
     if result.filtered:
         lines.append(f"filtered   {result.filtered:>{width},} packets  that the expression does not match")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from softnet.forwarding import ForwardResult
-from softnet.report import WHERE, scaled
+from softnet.report import WHERE, drop_lines, scaled
 
 FORWARD_WHERE = WHERE | {
     "tx_full": "more than the sending card's ring had room for",
@@ -21,8 +21,8 @@ def forward_text(result: ForwardResult) -> str:
     for port in result.ports:
         counts = f"{port.rx_packets:>14,} {port.rx_bytes:>16,} {port.tx_packets:>14,} {port.tx_bytes:>16,}"
         lines.append(f"{port.wire:<24} {counts} {sum(port.drops.values()):>9,}")
-        lines += [f"  {packets:,} {FORWARD_WHERE.get(reason, '')} ({reason})" for reason, packets in port.drops.items()]
+        lines += drop_lines(port.drops, FORWARD_WHERE)
     lines.append(f"{result.mode}: {result.received:,} received, {result.forwarded:,} sent on, {sum(result.drops.values()):,} dropped")
-    lines += [f"  {packets:,} {FORWARD_WHERE.get(reason, '')} ({reason})" for reason, packets in result.drops.items()]
+    lines += drop_lines(result.drops, FORWARD_WHERE)
     lines.append(f"time {result.seconds:.3f} s: {scaled(result.pps, 'pps')}")
     return "\n".join(lines)

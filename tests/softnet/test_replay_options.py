@@ -183,7 +183,7 @@ def test_a_time_that_pcap_has_no_room_for_is_a_named_loss(receive, capture, fram
 
 @pytest.mark.parametrize("wire", ["pair", "pair:lossy"])
 def test_a_lossy_pair_names_what_it_missed_and_a_pair_misses_nothing(wire, capture, frame, replayed, monkeypatch):
-    monkeypatch.setattr("softnet.replay.probe", partial(probe, rx_descriptors=80))  # fewer than a burst, and its FIFO holds few
+    monkeypatch.setattr("softnet.plug.probe", partial(probe, rx_descriptors=80))  # fewer than a burst, and its FIFO holds few
     status, result = replayed(capture([frame(1514, n) for n in range(500)]), "--wire", wire, "--loop", 10)
     assert result["sent"] == 5000
     if wire == "pair":

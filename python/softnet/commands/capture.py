@@ -7,8 +7,8 @@ import json
 import sys
 
 from softnet.cli_parser import Help, Parser, count, seconds
-from softnet.commands.common import LOST, OK, complain, is_stdout
-from softnet.wire import KINDS
+from softnet.commands.common import LOST, OK, beside, complain, is_stdout
+from softnet.wire import wires_help
 
 PROG = "fastring capture"
 
@@ -23,12 +23,11 @@ def _some(text: str) -> int:
 
 def parser() -> Parser:
     """The command line."""
-    wires = "\n".join(f"  {kind.syntax:<21} {kind.help}" for kind in KINDS.values() if kind.outside)
     capture = Parser(
         prog=PROG,
         usage=f"{PROG} -i SPEC -w FILE [options] [EXPRESSION]",
         description="Write what arrives on a wire to a capture, until Ctrl-C: the options are tcpdump's and dumpcap's.",
-        epilog=f"wires:\n{wires or '  none'}\n\n"
+        epilog=f"wires:\n{wires_help(outside=True)}\n\n"
         "exit status:\n"
         "  0    what arrived was captured; Ctrl-C is how it ends\n"
         "  1    packets were dropped, or the wire or a file failed: it is told which\n"
@@ -79,12 +78,10 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
         format=arguments.format,
     )
     print(f"{PROG}: capturing on {arguments.wire}", file=sys.stderr)
-    beside = arguments.file == "-" or is_stdout(arguments.file)
+    captures = arguments.file == "-" or is_stdout(arguments.file)
     result = capturing.run()
     if result.problem is not None:
         complain(PROG, result.problem)
     text = json.dumps(result.as_dict()) if arguments.json else capture_text(result)
-    if beside:  # the capture has standard output for itself
-        print(text, file=sys.stderr)
-        text = ""
+    text = beside(text, captures)
     return LOST if result.problem is not None or result.drops else OK, text

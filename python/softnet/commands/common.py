@@ -50,6 +50,24 @@ def live_line(total: int | None) -> Iterator[Callable[[int], None] | None]:
         yield show
 
 
+def udp_template(ends: str) -> bytes:
+    """The packet that --udp SRC,DST describes. Raises ValueError."""
+    from softnet.stream_file import udp_frame  # only now: most commands need none
+
+    source, comma, destination = ends.partition(",")
+    if not comma or "," in destination:
+        raise ValueError(f"--udp: {ends!r} is not ADDRESS:PORT,ADDRESS:PORT")
+    return udp_frame(source, destination)
+
+
+def beside(text: str, captures: bool) -> str:
+    """What to print on standard output: `text`, or where a capture has that for itself, nothing, and `text` on standard error."""
+    if not captures:
+        return text
+    print(text, file=sys.stderr)
+    return ""
+
+
 def is_stdout(path: str | None) -> bool:
     """Whether what is written to `path` goes where results are printed: /dev/stdout, or what it was redirected to."""
     with suppress(OSError, ValueError):  # no such file, or no descriptor

@@ -7,7 +7,7 @@ import json
 
 from softnet.cli_parser import Help, Parser, count, seconds
 from softnet.commands.common import LOST, OK, complain
-from softnet.wire import KINDS
+from softnet.wire import wires_help
 
 PROG = "fastring forward"
 
@@ -35,13 +35,12 @@ def parser() -> Parser:
     """The command line."""
     from softnet.forwarding import MODES
 
-    wires = "\n".join(f"  {kind.syntax:<21} {kind.help}" for kind in KINDS.values())
     modes = "\n".join(f"  {mode:<9} {what}" for mode, what in MODES.items())
     forward = Parser(
         prog=PROG,
         usage=f"{PROG} [--in SPEC] [--out SPEC] [options]",
         description="Forward packets from one wire to another, through a card and its driver at either, as DPDK's testpmd does.",
-        epilog=f"modes, in which packets are sent on:\n{modes}\n\nwires:\n{wires}\n\n"
+        epilog=f"modes, in which packets are sent on:\n{modes}\n\nwires:\n{wires_help()}\n\n"
         "exit status:\n  0    all went well; Ctrl-C is how it ends\n"
         "  1    packets were lost at a card or a wire, or a wire failed\n  2    bad usage",
         formatter_class=Help,

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from softnet.cli_parser import BAD, Help, Parser, count
-from softnet.commands.common import INTERRUPTED, LOST, OK, complain, is_stdout, live_line
-from softnet.wire import KINDS
+from softnet.commands.common import INTERRUPTED, LOST, OK, beside, complain, is_stdout, live_line, udp_template
+from softnet.wire import wires_help
 
 PROG = "fastring generate"
 
 
 def parser() -> Parser:
     """The command line."""
-    wires = "\n".join(f"  {kind.syntax:<21} {kind.help}" for kind in KINDS.values())
     generate = Parser(
         prog=PROG,
         usage="fastring generate [FILE] [options]",
@@ -24,7 +22,7 @@ def parser() -> Parser:
         "FILE describes streams, in TOML, JSON or YAML: docs/generate.md. Without it, the options describe one.",
         epilog="fields take A..B, A..B/STEP, random:A..B or a list A,B,C; *N behind it keeps each value for N packets.\n"
         "Names: eth.src, vlan.id, ipv4.src, ipv6.dst, ipv4.ttl, udp.sport and so on, or @BYTE:BITS.\n\n"
-        f"wires:\n{wires}\n\n"
+        f"wires:\n{wires_help()}\n\n"
         "exit status:\n"
         "  0    every packet arrived, or nobody was there to receive\n"
         "  1    packets were lost\n"
@@ -82,9 +80,7 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
         with open(arguments.histogram, "w", encoding="ascii") as file:
             file.write(latencies.percentiles_text(scale=1000))
     text = json.dumps(result.as_dict()) if arguments.json else generate_text(result)
-    if is_stdout(settings.get("wire", "").partition(":")[2]):  # the capture has standard output for itself
-        print(text, file=sys.stderr)
-        text = ""
+    text = beside(text, is_stdout(settings.get("wire", "").partition(":")[2]))
     if result.interrupted:
         return INTERRUPTED, text
     return LOST if result.problems or (result.lost and run_of_it.counts_losses) else OK, text
@@ -93,7 +89,7 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
 def _streams(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
     """The streams of the file or of the options, and settings for Generate."""
     from softnet.generate import Stream, StreamError
-    from softnet.stream_file import pcap_frame, read_stream_file, udp_frame
+    from softnet.stream_file import pcap_frame, read_stream_file
 
     ways = [arguments.file, arguments.udp, arguments.template]
     if sum(way is not None for way in ways) != 1:
@@ -111,13 +107,7 @@ def _streams(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
             if not equals or name in fields:
                 raise StreamError([f"--vary {word}: it is FIELD=VALUES" if not equals else f"--vary {word}: {name} varies already"])
             fields[name] = values
-        if arguments.template is not None:
-            frame = pcap_frame(arguments.template)
-        else:
-            ends = arguments.udp.split(",")
-            if len(ends) != 2:
-                raise ValueError(f"--udp: {arguments.udp!r} is not ADDRESS:PORT,ADDRESS:PORT")
-            frame = udp_frame(*ends)
+        frame = pcap_frame(arguments.template) if arguments.template is not None else udp_template(arguments.udp)
         streams = [Stream(frame, fields, size=arguments.size, payload=arguments.payload)]
     for stream in streams:
         stream.count = stream.count if arguments.count is None else arguments.count

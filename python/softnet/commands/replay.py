@@ -13,10 +13,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, TextIO
 
 from softnet.cli_parser import Help, Parser, count
-from softnet.commands.common import INTERRUPTED, LOST, OK, complain, is_stdout, live_line
+from softnet.commands.common import INTERRUPTED, LOST, OK, beside, complain, is_stdout, live_line
 from softnet.commands.edits import add_edit_options, editing_of
 from softnet.commands.observing import add_observation_options, observation_of
-from softnet.wire import KINDS
+from softnet.wire import KINDS, wires_help
 
 if TYPE_CHECKING:
     from softnet.replay import Replay
@@ -30,12 +30,11 @@ TIMERS = ("nano", "select", "gtod", "ioport")  # softnet.replay_timing, which is
 
 def parser() -> Parser:
     """The command line."""
-    wires = "\n".join(f"  {kind.syntax:<21} {kind.help}" for kind in KINDS.values())
     replay = Parser(
         prog="fastring replay",
         usage="fastring replay CAPTURE... [options]",
         description="Send the frames of captures, in order, through driver, rings and card, over a wire to a second card.",
-        epilog=f"wires:\n{wires}\n\n"
+        epilog=f"wires:\n{wires_help()}\n\n"
         "exit status:\n"
         "  0    every frame arrived\n"
         "  1    frames were lost, or a capture breaks off\n"
@@ -215,7 +214,7 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
     if arguments.oneatatime and "-" in arguments.captures:
         raise ValueError("--oneatatime reads standard input, and the capture - would, too")
     written = (arguments.out, wire.partition(":")[2], (wire2 or "").partition(":")[2], arguments.trace)
-    beside = any(is_stdout(path) for path in written)
+    captures = any(is_stdout(path) for path in written)
     with observation_of(arguments) as observation:
         replay = Replay(
             arguments.captures,
@@ -234,7 +233,7 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
             ask=ask if arguments.oneatatime else None,
             observation=observation,
         )
-        result = _play(arguments, replay, sys.stderr if beside or arguments.json else sys.stdout)
+        result = _play(arguments, replay, sys.stderr if captures or arguments.json else sys.stdout)
         problem = observation.problem()
         if problem is not None:
             result.fail(problem)
@@ -242,9 +241,7 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
     for problem in result.problems:
         complain(PROG, problem)
     text = json.dumps(result.as_dict()) if arguments.json else replay_text(result)
-    if beside:  # the capture has standard output for itself
-        print(text, file=sys.stderr)
-        text = ""
+    text = beside(text, captures)
     if result.interrupted:
         return INTERRUPTED, text
     return LOST if result.lost or not result.complete or replay.broken_off else OK, text

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING
 
 from softnet.cli_parser import Help, Parser
-from softnet.commands.common import INTERRUPTED, LOST, OK, complain, is_stdout
+from softnet.commands.common import INTERRUPTED, LOST, OK, beside, complain, is_stdout
 from softnet.commands.edits import add_edit_options, editing_of
 
 if TYPE_CHECKING:
@@ -48,14 +47,12 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
     from softnet.rewrite import Editing, rewrite
 
     target = "/dev/stdout" if arguments.output == "-" else arguments.output
-    beside = is_stdout(target)
+    captures = is_stdout(target)
     result = rewrite(arguments.input, target, editing_of(arguments) or Editing(), cachefile=arguments.cachefile)
     for problem in result.problems:
         complain(PROG, problem)
     text = json.dumps(result.as_dict()) if arguments.json else rewrite_text(result)
-    if beside:  # the capture has standard output for itself
-        print(text, file=sys.stderr)
-        text = ""
+    text = beside(text, captures)
     if result.interrupted:
         return INTERRUPTED, text
     return OK if result.complete and not result.failed else LOST, text

@@ -7,7 +7,7 @@ import json
 import sys
 
 from softnet.cli_parser import BAD, Help, Parser, count
-from softnet.commands.common import LOST, OK, complain
+from softnet.commands.common import LOST, OK, complain, udp_template
 
 PROG = "fastring rfc2544"
 SOURCE, DESTINATION = "198.18.0.1:1024", "198.19.0.1:7"  # RFC 2544 §C.2.2, the echo port
@@ -52,15 +52,11 @@ def parser() -> Parser:
 def run(arguments: argparse.Namespace) -> tuple[int, str]:
     """Do it; returns the exit status and what to print."""
     from softnet.rfc2544 import SIZES, Rfc2544, SizeReport, rfc2544_text
-    from softnet.stream_file import udp_frame
     from softnet.streams import StreamError
 
-    ends = arguments.udp.split(",")
-    if len(ends) != 2:
-        raise ValueError(f"--udp: {arguments.udp!r} is not ADDRESS:PORT,ADDRESS:PORT")
     try:
         search = Rfc2544(
-            udp_frame(*ends),
+            udp_template(arguments.udp),
             sizes=arguments.sizes or SIZES,
             line_rate=arguments.line_rate,
             resolution=arguments.resolution / 100,

@@ -66,6 +66,11 @@ def wire_kind(spec: str) -> WireKind:
     return kind
 
 
+def wires_help(*, outside: bool = False) -> str:
+    """The wires there are, a line each, for a command's help; `outside`: those that lead out of the process."""
+    return "\n".join(f"  {kind.syntax:<21} {kind.help}" for kind in KINDS.values() if kind.outside or not outside)
+
+
 def open_wire(spec: str, *, clock: Clock) -> Cabling:
     """Make the wire that `spec` names. Raises ValueError for a spec that makes no sense, OSError if it cannot be opened."""
     kind = wire_kind(spec)
