@@ -79,7 +79,11 @@ cdef class Capture:
         if not size:
             os.close(fd)
             raise self._refusal(0, "empty, and a capture starts with a header of at least 24 bytes")
-        self.mapping = CaptureMapping(fd, size)
+        try:
+            self.mapping = CaptureMapping(fd, size)
+        except BaseException:
+            os.close(fd)
+            raise
         memset(&self.start, 0, sizeof(self.start))
         self.start.base = self.mapping.base
         self.start.size = size

@@ -4,10 +4,9 @@ from typing import Self
 
 from typing_extensions import disjoint_base
 
+from fastring.file_mapping import FileMapping
+
 @disjoint_base
-class CaptureMapping:
-    @property
-    def size(self) -> int: ...
+class CaptureMapping(FileMapping):
     def __new__(cls, fd: int, size: int) -> Self: ...
     def preload(self) -> bool: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...

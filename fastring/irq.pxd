@@ -15,6 +15,7 @@ cdef class IrqLine:
     cdef object owner               # keeps context alive
     cdef public object error        # what a Python handler raised last, for whoever runs the loop
     cdef void set_level(self, bint level) noexcept nogil                # device side
+    cdef bint take_message(self, uint64_t address, uint32_t data) noexcept nogil   # device side: an interrupt by message
     cdef void look(self) noexcept nogil                                 # CPU side: ask how the line is, where it does not tell by itself
     cdef bint service(self) noexcept nogil                              # CPU side: run the handler while the line is up, once
     cdef void request(self, irq_handler handler, void* context, object owner)    # request_irq

@@ -23,6 +23,10 @@ cdef class IrqLine:
             self.raised += 1
         store_release32(&self.level, level)
 
+    cdef bint take_message(self, uint64_t address, uint32_t data) noexcept nogil:
+        """Deliver an interrupt by message (MSI), for a host whose messages are no writes to its memory; return whether this is one."""
+        return False
+
     cdef void look(self) noexcept nogil:
         """Bring `level` up to date, for a line whose device has to be asked; `service` does it, too. CPU thread only."""
 

@@ -22,6 +22,7 @@
 struct fr_guarded {
     uint64_t turn;
     uint64_t first, end; /* addresses */
+    uint32_t protection; /* PROT_READ, PROT_WRITE */
     uint32_t shrunk;     /* set by the handler, for as long as the slot is live */
 };
 
@@ -34,12 +35,13 @@ static int fr_mend(uint64_t address) {
     for (struct fr_guarded *slot = fr_guarded; slot < fr_guarded + FR_GUARDED; slot++) {
         uint64_t turn = fr_load_acquire64(&slot->turn); /* pairs with the release in fr_guard */
         uint64_t first = fr_load_acquire64(&slot->first);
-        uint64_t end = fr_load_acquire64(&slot->end); /* keeps the next load behind it */
+        uint64_t end = fr_load_acquire64(&slot->end); /* keeps the next loads behind it */
+        uint32_t protection = fr_load_acquire32(&slot->protection);
         if ((turn & 3) != 2 || address < first || address >= end || fr_load_relaxed64(&slot->turn) != turn)
             continue;
         /* What lies behind a lost page is lost as well. */
         address &= ~(fr_page_size - 1);
-        if (mmap((void *)(uintptr_t)address, end - address, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+        if (mmap((void *)(uintptr_t)address, end - address, (int)protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
             return 0;
         fr_store_relaxed32(&slot->shrunk, 1); /* the thread that faulted reads it behind a fence, others when they can */
         return 1;
@@ -73,7 +75,7 @@ static void fr_catch_sigbus(void) {
 }
 
 /* Guard the whole pages of a mapping until fr_unguard. NULL if the table is full: it is unguarded then. Caller holds the GIL. */
-static struct fr_guarded *fr_guard(const void *base, uint64_t size) {
+static struct fr_guarded *fr_guard(const void *base, uint64_t size, uint32_t protection) {
     fr_catch_sigbus();
     for (struct fr_guarded *slot = fr_guarded; slot < fr_guarded + FR_GUARDED; slot++) {
         uint64_t turn = fr_load_relaxed64(&slot->turn);
@@ -83,6 +85,7 @@ static struct fr_guarded *fr_guard(const void *base, uint64_t size) {
         fr_fence_full(); /* a handler that sees what follows sees that the turn changed */
         fr_store_relaxed64(&slot->first, (uint64_t)(uintptr_t)base);
         fr_store_relaxed64(&slot->end, (uint64_t)(uintptr_t)base + ((size + fr_page_size - 1) & ~(fr_page_size - 1)));
+        fr_store_relaxed32(&slot->protection, protection);
         fr_store_relaxed32(&slot->shrunk, 0);
         fr_store_release64(&slot->turn, turn + 2); /* pairs with the acquire in fr_mend */
         return slot;

@@ -34,3 +34,6 @@ cdef class E1000Device:
     cdef int poll_wire(self, int budget) noexcept nogil
     cdef object wire_failed(self)
     cdef void connect(self, AddressSpace memory, IrqLine irq, bint enabled) except *
+    cdef uint32_t read_space(self, int space, uint32_t offset, uint32_t size) noexcept nogil
+    cdef void write_space(self, int space, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil
+    cdef void bus_reset(self) noexcept nogil

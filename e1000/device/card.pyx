@@ -17,8 +17,8 @@ from e1000.device.lock cimport lock_card, read_locked, unlock_card, write_locked
 from e1000.device.mmio cimport mmio_read, mmio_write, register_peek
 from e1000.device.pci cimport (COMMAND_IO, COMMAND_MASTER, COMMAND_MEMORY, IO_SIZE, config_read, config_write,
                                io_read, io_write, memory_read, memory_write, pci_reset)
-from e1000.device.recorder cimport Recorder
-from e1000.device.reset cimport power_up
+from e1000.device.recorder cimport SPACE_CONFIG, SPACE_IO, SPACE_MMIO, Recorder
+from e1000.device.reset cimport card_reset, power_up
 from e1000.device.snapshot cimport restore_snapshot, take_snapshot
 from e1000.device.state cimport BAR0_SIZE, FIFO_SIZE, STAGE_SIZE, Card, DeviceLock
 from e1000.device.strict cimport Strict
@@ -199,50 +199,68 @@ cdef class E1000Device:
             mmio_write(self.card, offset, value)
             unlock_card(lock)
 
+    cdef uint32_t read_space(self, int space, uint32_t offset, uint32_t size) noexcept nogil:
+        """Used by a bus: read 1, 2 or 4 bytes, in a BAR within one dword, of the recorder's SPACE_MMIO, SPACE_IO or SPACE_CONFIG."""
+        if space == SPACE_MMIO:
+            return self.read32(offset) if size == 4 else read_locked(self.card, memory_read, offset, size)
+        return read_locked(self.card, io_read if space == SPACE_IO else config_read, offset, size)
+
+    cdef void write_space(self, int space, uint32_t offset, uint32_t value, uint32_t size) noexcept nogil:
+        if space == SPACE_MMIO and size == 4:
+            self.write32(offset, value)
+        elif space == SPACE_MMIO:
+            write_locked(self.card, memory_write, offset, value, size)
+        else:
+            write_locked(self.card, io_write if space == SPACE_IO else config_write, offset, value, size)
+
+    cdef void bus_reset(self) noexcept nogil:
+        """Used by a bus: RST#. What configuration space had allowed is over, and the card is as after CTRL.RST."""
+        cdef DeviceLock* lock = lock_card(self.card)
+        pci_reset(self.card, 0)
+        card_reset(self.card)
+        unlock_card(lock)
+
     def read(self, uint32_t offset, uint32_t size=4):
         """Read a register at a BAR0 offset, or 1 or 2 bytes of it, with its side effects. All ones while memory space is off."""
         cdef uint32_t value
         check_register("BAR0", BAR0_SIZE, offset, size)
         with nogil:                     # the card's thread may hold the lock and wait for the GIL (a wire in Python)
-            value = self.read32(offset) if size == 4 else read_locked(self.card, memory_read, offset, size)
+            value = self.read_space(SPACE_MMIO, offset, size)
         return value
 
     def write(self, uint32_t offset, uint32_t value, uint32_t size=4):
         """Write a register at a BAR0 offset, or 1 or 2 bytes of it and no others. Ignored while memory space is off."""
         check_register("BAR0", BAR0_SIZE, offset, size, value)
         with nogil:
-            if size == 4:
-                self.write32(offset, value)
-            else:
-                write_locked(self.card, memory_write, offset, value, size)
+            self.write_space(SPACE_MMIO, offset, value, size)
 
     def io_read(self, uint32_t offset, uint32_t size=4):
         """Read IOADDR (0) or IODATA (4) in the I/O BAR, with side effects; all ones while I/O space is off."""
         cdef uint32_t value
         check_register("I/O", IO_SIZE, offset, size)
         with nogil:
-            value = read_locked(self.card, io_read, offset, size)
+            value = self.read_space(SPACE_IO, offset, size)
         return value
 
     def io_write(self, uint32_t offset, uint32_t value, uint32_t size=4):
         """Write IOADDR (0) or IODATA (4) in the I/O BAR. Ignored while I/O space is off, and unless it has 32 bits."""
         check_register("I/O", IO_SIZE, offset, size, value)
         with nogil:
-            write_locked(self.card, io_write, offset, value, size)
+            self.write_space(SPACE_IO, offset, value, size)
 
     def config_read(self, uint32_t offset, uint32_t size=4):
         """Read 1, 2 or 4 bytes of configuration space, at any offset."""
         cdef uint32_t value
         check_config(offset, size)
         with nogil:
-            value = read_locked(self.card, config_read, offset, size)
+            value = self.read_space(SPACE_CONFIG, offset, size)
         return value
 
     def config_write(self, uint32_t offset, uint32_t value, uint32_t size=4):
         """Write 1, 2 or 4 bytes of configuration space, at any offset."""
         check_config(offset, size, value)
         with nogil:
-            write_locked(self.card, config_write, offset, value, size)
+            self.write_space(SPACE_CONFIG, offset, value, size)
 
     def snapshot(self):
         """The whole state of the card as bytes, for `restore`: registers, FIFO, EEPROM, PHY, configuration space, statistics, timers.

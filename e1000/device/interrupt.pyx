@@ -8,6 +8,7 @@ from e1000.device.state cimport NEVER, WAIT_THROTTLE, Card
 from e1000.regs cimport ITR
 from fastring.atomic cimport fence_full
 from fastring.clock cimport Clock
+from fastring.irq cimport IrqLine
 from fastring.memory cimport translate
 
 cdef enum:
@@ -17,7 +18,7 @@ cdef enum:
 cdef void update_message(Card* card, bint pending) noexcept nogil:
     """Send one message when an unmasked cause becomes pending: a 32-bit write to host memory, behind all data written before."""
     cdef unsigned char* target
-    if pending and not card.pci.msi_sent:
+    if pending and not card.pci.msi_sent and not host_takes_message(card):
         target = translate(card.iovas, card.pci.msi_address, 4, True, &card.pci.msi_hint)
         if target == NULL:
             received_master_abort(card)
@@ -25,6 +26,11 @@ cdef void update_message(Card* card, bint pending) noexcept nogil:
             fence_full()
             memcpy(target, &card.pci.msi_data, 4)
     card.pci.msi_sent = pending
+
+
+cdef bint host_takes_message(Card* card) noexcept nogil:
+    """Whether the host has its own way for messages, and took this one."""
+    return card.irq != NULL and (<IrqLine>card.irq).take_message(card.pci.msi_address, card.pci.msi_data)
 
 
 cdef bint throttled(Card* card) noexcept nogil:

@@ -11,6 +11,7 @@ COMMANDS = {
     "rewrite": "write a capture anew, filtered and edited",
     "generate": "send generated packets through a card, and tell what became of them",
     "rfc2544": "search for the highest rate at which nothing is lost, and measure latency",
+    "serve": "serve a card to a virtual machine",
     "diff": "compare two captures frame by frame",
     "trace": "print what a trace recorded, or convert it",
     "check": "run a network driver of yours on the card, and tell what it does wrong",

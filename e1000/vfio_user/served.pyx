@@ -1,0 +1,234 @@
+"""ServedCard: a card behind a vfio-user connection: register accesses handled where they lie, all else passed to Python.
+
+The client is hostile: every length and offset is checked against the message and the region before it is used, and a message that makes
+no sense gets its errno and changes nothing.
+"""
+
+import errno
+import os
+import sys
+
+from libc.errno cimport EINVAL
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from e1000.device.pci cimport CONFIG_SIZE, IO_SIZE
+from e1000.device.recorder cimport SPACE_CONFIG, SPACE_IO, SPACE_MMIO
+from e1000.device.state cimport BAR0_SIZE
+from e1000.vfio_user.protocol cimport (CMD_REGION_READ, CMD_REGION_WRITE, CMD_REGION_WRITE_MULTI, CMD_VERSION, REGION_BAR0, REGION_BAR1,
+                                       REGION_CONFIG, TYPE_COMMAND, TYPE_MASK)
+
+
+cdef inline uint32_t region_size(uint32_t region) noexcept nogil:
+    if region == REGION_BAR0:
+        return BAR0_SIZE
+    if region == REGION_BAR1:
+        return IO_SIZE
+    return CONFIG_SIZE if region == REGION_CONFIG else 0
+
+
+cdef inline int space_of(uint32_t region) noexcept nogil:
+    return SPACE_MMIO if region == REGION_BAR0 else SPACE_IO if region == REGION_BAR1 else SPACE_CONFIG
+
+
+cdef inline bint lies_inside(uint32_t region, uint64_t offset, uint32_t count) noexcept nogil:
+    cdef uint64_t size = region_size(region)
+    return 0 < count <= size and offset <= size - count
+
+
+cdef inline uint32_t piece_of(uint32_t offset, uint32_t left) noexcept nogil:
+    """The widest access that `left` bytes at `offset` can begin with: 4, 2 or 1 bytes, aligned, as a bus splits them."""
+    if offset & 3 == 0 and left >= 4:
+        return 4
+    return 2 if offset & 1 == 0 and left >= 2 else 1
+
+
+cdef class ServedCard:
+    """`device` on a bus whose other end is a vfio-user client: its memory what the client maps, its interrupts the client's eventfds.
+
+    Configuration space is as after RST#. One client at a time (`use`); the card keeps its state from one to the next. One thread, the
+    clock's if the card has one. Raises OSError EBUSY if the card is on a bus already.
+    """
+
+    def __cinit__(self):
+        self.data = <uint8_t*>malloc(BAR0_SIZE)
+        if self.data == NULL:
+            raise MemoryError()
+
+    def __init__(self, E1000Device device not None):
+        self.addresses = AddressSpace()
+        self.line = EventLine()
+        device.connect(self.addresses, self.line, False)
+        self.device = device
+
+    def __dealloc__(self):
+        free(self.data)
+
+    def use(self, Channel channel):
+        """Serve a client; None: the one before is gone."""
+        if self.channel is not None:
+            self.channel.close()
+        self.channel = channel
+        self.negotiated = False
+
+    def reset(self):
+        """VFIO_USER_DEVICE_RESET: RST#."""
+        with nogil:
+            self.device.bus_reset()
+
+    # --- messages ---
+
+    def work(self, int budget=64):
+        """Handle at most so many messages, and let as many packets arrive; return how many it was, or -errno when the client is gone."""
+        cdef int done = 0, moved
+        cdef Channel channel = self.channel             # kept, whoever hangs up meanwhile
+        cdef bint connected = channel is not None
+        with nogil:
+            if connected:
+                done = self.serve(channel, budget)
+            moved = self.poll_wire(budget)
+        return done if done < 0 else done + moved
+
+    cdef int poll_wire(self, int budget) noexcept nogil:
+        cdef int moved = 0
+        if self.device.polls:
+            moved = self.device.poll_wire(budget)
+            if moved < 0:
+                with gil:
+                    self.line.error = self.device.wire_failed()
+                moved = 1
+        return moved
+
+    cdef int serve(self, Channel channel, int budget) noexcept nogil:
+        """Handle what has come from the client, at most so many messages. Returns how many, or -errno: the connection is over."""
+        cdef Header* message
+        cdef int done = 0, got
+        while done < budget:
+            if channel.dead:
+                return -channel.dead
+            if not channel.flush():
+                break
+            message = channel.next()
+            if message != NULL:
+                self.handle(message)
+                channel.consume()
+                done += 1
+                continue
+            if channel.dead:
+                return -channel.dead
+            got = channel.receive()
+            if got < 0:
+                return got
+            if got == 0:
+                break
+        return done
+
+    cdef void handle(self, Header* message) noexcept nogil:
+        """Do what one message says, and answer it."""
+        cdef uint32_t size = message.size - <uint32_t>sizeof(Header), error = 0
+        cdef const uint8_t* payload = <const uint8_t*>message + sizeof(Header)
+        if message.flags & TYPE_MASK != TYPE_COMMAND:
+            self.strays += 1
+            return
+        if not self.negotiated and message.command != CMD_VERSION:
+            self.refuse(message, EINVAL)
+            self.channel.fail(EINVAL)
+        elif message.command == CMD_REGION_READ:
+            error = self.read_region(message, <const RegionAccess*>payload, size)
+        elif message.command == CMD_REGION_WRITE:
+            error = self.write_region(message, <const RegionAccess*>payload, size)
+        elif message.command == CMD_REGION_WRITE_MULTI:
+            error = self.write_multi(message, payload, size)
+        else:
+            with gil:
+                self.ask_control(message)
+        if error:
+            self.refuse(message, error)
+
+    cdef void refuse(self, const Header* message, uint32_t error) noexcept nogil:
+        self.refused += 1
+        self.channel.reply(message, error, NULL, 0, NULL, 0)
+
+    cdef uint32_t read_region(self, const Header* message, const RegionAccess* access, uint32_t size) noexcept nogil:
+        cdef uint32_t value, at = 0, piece
+        cdef int space
+        if size != sizeof(RegionAccess) or not lies_inside(access.region, access.offset, access.count):
+            return EINVAL
+        self.reads += 1
+        space = space_of(access.region)
+        while at < access.count:
+            piece = piece_of(<uint32_t>access.offset + at, access.count - at)
+            value = self.device.read_space(space, <uint32_t>access.offset + at, piece)
+            memcpy(self.data + at, &value, piece)
+            at += piece
+        self.channel.reply(message, 0, access, sizeof(RegionAccess), self.data, access.count)
+        return 0
+
+    cdef uint32_t write_region(self, const Header* message, const RegionAccess* access, uint32_t size) noexcept nogil:
+        if size < sizeof(RegionAccess) or not lies_inside(access.region, access.offset, access.count) \
+                or size - sizeof(RegionAccess) != access.count:
+            return EINVAL
+        self.write_bytes(access.region, <uint32_t>access.offset, <const uint8_t*>access + sizeof(RegionAccess), access.count)
+        self.channel.reply(message, 0, access, sizeof(RegionAccess), NULL, 0)
+        return 0
+
+    cdef void write_bytes(self, uint32_t region, uint32_t offset, const uint8_t* data, uint32_t count) noexcept nogil:
+        cdef uint32_t value, at = 0, piece
+        cdef int space = space_of(region)
+        self.writes += 1
+        while at < count:
+            piece = piece_of(offset + at, count - at)
+            value = 0
+            memcpy(&value, data + at, piece)
+            self.device.write_space(space, offset + at, value, piece)
+            at += piece
+
+    cdef uint32_t write_multi(self, const Header* message, const uint8_t* payload, uint32_t size) noexcept nogil:
+        """All of them, or none: each is checked before the first is done."""
+        cdef const MultiWrite* writes = <const MultiWrite*>(payload + sizeof(uint64_t))
+        cdef uint64_t count, i
+        if size < sizeof(uint64_t):
+            return EINVAL
+        memcpy(&count, payload, sizeof(count))
+        if count > size or size - sizeof(uint64_t) != count * sizeof(MultiWrite):
+            return EINVAL
+        for i in range(count):
+            if writes[i].count > sizeof(writes[i].data) or not lies_inside(writes[i].region, writes[i].offset, writes[i].count):
+                return EINVAL
+        for i in range(count):
+            self.write_bytes(writes[i].region, <uint32_t>writes[i].offset, writes[i].data, writes[i].count)
+        self.channel.reply(message, 0, &count, sizeof(count), NULL, 0)
+        return 0
+
+    cdef void ask_control(self, const Header* message):
+        """Let Python handle a message: `control` returns the reply's payload and descriptors to send with it."""
+        cdef uint32_t size = message.size - <uint32_t>sizeof(Header)
+        cdef const char* payload = <const char*>message + sizeof(Header)
+        cdef list fds = self.channel.take_fds()
+        cdef Header header = message[0]         # control may close the channel
+        try:
+            if self.channel.fds_lost:
+                raise OSError(errno.EINVAL, "more descriptors than max_msg_fds")
+            answer, rights = self.control(message.command, payload[:size], fds)
+        except OSError as error:
+            self.refuse(&header, error.errno or errno.EIO)
+        except Exception as error:              # ours: the client gets an error, the server lives, and whoever runs it hears of it
+            sys.unraisablehook(sys.UnraisableHookArgs((type(error), error, error.__traceback__, "in a vfio-user message", self)))
+            self.refuse(&header, errno.EIO)
+        else:
+            if rights:
+                self.channel.tx_fds = rights
+            self.channel.reply(&header, 0, <const char*>answer, <uint32_t>len(answer), NULL, 0)
+        finally:
+            for fd in fds:                      # those it took it removed
+                os.close(fd)
+
+    def close(self):
+        """Hang up, and take the card off the bus; again is harmless."""
+        self.use(None)
+        self.line.forget()
+        if self.device.memory is self.addresses:
+            self.device.connect(None, None, True)
+
+    def __repr__(self):
+        return f"<ServedCard: {self.device}, {'no client' if self.channel is None else self.channel}>"

@@ -1,0 +1,147 @@
+"""Serving: cards on UNIX sockets for virtual machines, each on a wire, or all on one switch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from e1000.device import E1000Device
+from e1000.device.arguments import parse_mac
+from e1000.strict import Breach
+from e1000.trace import Trace
+from e1000.vfio_user import VfioUserServer, serve
+from fastring.clock import MonotonicClock
+from fastring.switch import Switch
+from softnet.wire import open_wire
+
+DEFAULT_MAC = 0x525400123456  # as QEMU's first
+
+
+@dataclass
+class ServedResult:
+    """What became of one card: `clients` that came, `accesses` to its registers, messages that were `refused`, `drops` by reason."""
+
+    socket: str
+    mac: str
+    clients: int = 0
+    accesses: int = 0
+    refused: int = 0
+    drops: dict[str, int] = field(default_factory=dict)
+    breaches: int | None = None  # None: not strict
+
+
+@dataclass
+class ServingResult:
+    """What became of all of them."""
+
+    cards: list[ServedResult]
+    trace_lost: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+class Serving:
+    """Cards at `sockets`, on `wire`: more than one share it by a switch. `run` serves until it is interrupted.
+
+    `mac`: of the first card; each other one's is one more. `eeprom`: a file that the card begins with if it is there, and that is written
+    whenever a client leaves. `strict`: `tell` hears of each breach. `trace`: a file for all that happens. Raises OSError, ValueError.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[str],
+        wire: str,
+        *,
+        mac: str | None = None,
+        eeprom: str | os.PathLike[str] | None = None,
+        strict: bool = False,
+        trace: str | None = None,
+        tell: Callable[[str], object] = lambda text: None,
+    ) -> None:
+        if eeprom is not None and len(sockets) > 1:
+            raise ValueError("one EEPROM is for one card")
+        self.clock = MonotonicClock()
+        self.tell = tell
+        self.eeprom = None if eeprom is None else Path(eeprom)
+        self.trace: Trace | None = None
+        self.servers: list[VfioUserServer] = []
+        with ExitStack() as undo:
+            cabling = open_wire(wire, clock=self.clock)
+            undo.callback(cabling.close)
+            if cabling.far is not None:
+                raise ValueError(f"the wire {wire!r}: nobody is at its other end")
+            wires = [cabling.near]
+            if len(sockets) > 1:
+                switch = Switch(clock=self.clock)
+                undo.callback(switch.close)
+                switch.connect(cabling.near, wire)
+                wires = [switch.port(path) for path in sockets]
+            first = DEFAULT_MAC if mac is None else int.from_bytes(parse_mac(mac), "big")
+            for number, (path, end) in enumerate(zip(sockets, wires, strict=True)):
+                known = self.eeprom if self.eeprom is not None and self.eeprom.exists() else None
+                card = E1000Device(
+                    mac=None if known is not None and mac is None else (first + number).to_bytes(6, "big").hex(":"),
+                    eeprom=known,
+                    wire=end,
+                    clock=self.clock,
+                    strict=self._breach if strict else False,
+                )
+                undo.callback(card.close)
+                server = undo.enter_context(VfioUserServer(card, path))
+                server.on_client = self._client
+                self.servers.append(server)
+            if trace is not None:
+                self.trace = undo.enter_context(Trace([server.device for server in self.servers], trace, clock=self.clock))
+            self._undo = undo.pop_all()
+
+    def _breach(self, breach: Breach) -> None:
+        self.tell(f"{breach}")
+
+    def _client(self, server: VfioUserServer, came: bool) -> None:
+        self.tell(f"{server.path}: {'a client came' if came else 'the client is gone'}")
+        if not came:
+            self._save()
+
+    def _save(self) -> None:
+        if self.eeprom is not None:
+            self.servers[0].device.save_eeprom(self.eeprom)
+
+    def run(self) -> ServingResult:
+        """Serve until Ctrl-C. Raises OSError when the wire fails."""
+        try:
+            serve(self.servers)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self._save()
+        return self.result()
+
+    def result(self) -> ServingResult:
+        """What became of them so far."""
+        cards = []
+        for server in self.servers:
+            device, wire, served = server.device, server.device.wire, server.served
+            lost = {reason: count for reason, count in (device.drops | ({} if wire is None else wire.drops)).items() if count}
+            breaches = None if device.breaches is None else len(device.breaches)
+            accesses = served.reads + served.writes
+            cards.append(ServedResult(server.path, device.mac, server.clients, accesses, served.refused, lost, breaches))
+        return ServingResult(cards, 0 if self.trace is None else self.trace.lost)
+
+    def close(self) -> None:
+        """Hang up on everybody; again is harmless. Raises OSError if the wire lost something in closing."""
+        self._undo.close()
+
+    def __enter__(self) -> Serving:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+
