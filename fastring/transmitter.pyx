@@ -239,9 +239,9 @@ cdef class Transmitter:
                 raise source.error if source.error is not None else RuntimeError(f"{source!r} failed and does not say why")
             if state == REFUSED:
                 raise self._refused()
+            self.softirq.raise_error()          # a wire that has failed for good takes all it is given: nobody would be held up
             if state != IDLE:
                 return state == GOING
-            self.softirq.raise_error()
             if self.total() != sent or deadline is None:
                 deadline = time.monotonic() + patience
             elif time.monotonic() > deadline:

@@ -66,6 +66,7 @@ class Generate:
         if clock == "virtual" and not self.source.paced and any(stream.count is None for stream in streams):
             raise ValueError("on a virtual clock no time passes without a rate: give every stream a count, or a rate")
         self.result = GenerateResult(clock=clock)
+        self.failure: OSError | None = None  # what a wire failed for good with, and so ended the run
         self.signed = [number for number, stream in enumerate(self.streams) if stream.signature]
         self.sink = StreamSink(self.signed, self.clock) if self.signed else CountingSink()
         with ExitStack() as undo:
@@ -99,9 +100,13 @@ class Generate:
             pacer = Pacer(self.clock, by="times") if self.source.paced else None
             self.sender = near.transmitter(pacer=pacer)
             began = self.clock.monotonic_ns()
-            self._play(self.sender, progress)
-            self.result.seconds = (self.clock.monotonic_ns() - began) / 1e9
-            self._drain(stack, outside=self.cabling.near.polled)
+            try:
+                self._play(self.sender, progress)
+                self.result.seconds = (self.clock.monotonic_ns() - began) / 1e9
+                self._drain(stack, outside=self.cabling.near.polled)
+            except OSError as error:
+                self._fail_by_wire(error)
+                self.result.seconds = self.result.seconds or (self.clock.monotonic_ns() - began) / 1e9
             self._account(pacer, receives=receiver is not None)
         return self.result
 
@@ -141,6 +146,13 @@ class Generate:
             if error.errno != errno.ENETDOWN:
                 raise
             self.result.problems.append(str(error))
+
+    def _fail_by_wire(self, error: OSError) -> None:
+        """A wire has failed for good, such as one whose interface is gone: the result so far is told. Raises what is anything else."""
+        if all(wire is None or wire.failure() is None for wire in (self.cabling.near, self.receiving)):
+            raise error
+        self.failure = error
+        self.result.problems.append(error.strerror or str(error))
 
     def _drain(self, stack: Stack, *, outside: bool) -> None:
         """Let what is on its way arrive."""

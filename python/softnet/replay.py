@@ -146,20 +146,26 @@ class Replay:
                 self.result.count_drop("queue_stalled", self._unsent())
             except OSError as error:
                 down = next((line.near.device for line in self.lines if not line.near.device.up), None)
-                if error.errno != errno.ENETDOWN or down is None:
-                    raise
-                self.result.fail(f"{down.name} was taken down")
-                self.result.count_drop("device_down", self._unsent())
+                if error.errno == errno.ENETDOWN and down is not None:
+                    self.result.fail(f"{down.name} was taken down")
+                    self.result.count_drop("device_down", self._unsent())
+                else:
+                    self._fail_by_wire(error)
             try:
                 stack.run()
                 self._drain(stack)
             except KeyboardInterrupt:
                 self._interrupt()
+            except OSError as error:
+                self._fail_by_wire(error)
             problem = self.input.problem() if self.result.complete else None
             if problem is not None:
                 self.result.fail(problem)
             self.result.seconds = (self.clock.monotonic_ns() - started) / 1e9
-            self._hold(stack)
+            try:
+                self._hold(stack)
+            except OSError as error:
+                self._fail_by_wire(error)
             self._flush()
             self._account()
         return self.result
@@ -312,6 +318,12 @@ class Replay:
         if not self.result.interrupted:
             self.result.fail("interrupted")
         self.result.interrupted = True
+
+    def _fail_by_wire(self, error: OSError) -> None:
+        """A wire has failed for good, such as one whose interface is gone: the result so far is told. Raises what is anything else."""
+        if all(line.cabling.near.failure() is None for line in self.lines):
+            raise error
+        self.result.fail(error.strerror or str(error))
 
     def _unsent(self) -> int:
         """Frames read that no sender has taken, when it ended early."""

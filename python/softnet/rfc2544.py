@@ -119,9 +119,12 @@ class Rfc2544:
 
     def _trial(self, size: int, share: float, duration: float) -> tuple[Trial, GenerateResult]:
         pps = share * self.line_pps(size)
-        result = self._generate(size, pps, duration).run()
+        trial = self._generate(size, pps, duration)
+        result = trial.run()
         if result.interrupted:
             raise KeyboardInterrupt
+        if trial.failure is not None:
+            raise trial.failure
         sustained = not result.problems and result.seconds <= duration + max(SUSTAINED * duration, STALL)
         return Trial(pps, result.sent, result.lost, sustained), result
 

@@ -110,3 +110,14 @@ def veth(a, name_a, b, name_b, *, mtu=1500):
     a.ip("link", "add", name_a, "mtu", mtu, "type", "veth", "peer", "name", name_b, "mtu", mtu, "netns", b.path)
     a.ip("link", "set", name_a, "up")
     b.ip("link", "set", name_b, "up")
+
+
+def deleting(here, interface, *, after):
+    """For `progress`: a function that deletes an interface once more packets than these are sent."""
+    left = [interface]
+
+    def progress(sent):
+        if left and sent > after:
+            here.ip("link", "del", left.pop())
+
+    return progress

@@ -1,8 +1,9 @@
 """Generated packets over real interfaces: a veth pair in a namespace of the test's own."""
 
 import json
+import re
 
-from namespaces import namespace, veth
+from namespaces import deleting, namespace, veth
 
 from softnet import cli
 from softnet.generate import Generate
@@ -35,3 +36,14 @@ def test_who_only_sends_loses_nothing(capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["sent"] == 100
     assert told["streams"][0]["received"] is None
+
+
+def test_an_interface_that_is_deleted_ends_the_run_with_what_was_sent_so_far():
+    with namespace() as here, here.inside():
+        veth(here, "left", here, "right")
+        run = Generate([Stream(FRAME, rate=2000)], wire="packet:left", receive_wire="packet:right", drain=5, duration=600)
+        result = run.run(deleting(here, "right", after=50))
+    assert result.problems == [run.failure.strerror]
+    assert "Wire> has failed" in re.sub(" (left|right)>", ">", result.problems[0])
+    assert result.sent == result.streams[0].received + result.streams[0].lost
+    assert 50 < result.sent < 1_200_000

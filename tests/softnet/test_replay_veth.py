@@ -5,9 +5,13 @@ import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
+from fractions import Fraction
 
 import pytest
-from namespaces import namespace, veth
+from namespaces import deleting, namespace, veth
+
+from softnet.replay import Replay
+from softnet.replay_timing import Timing
 
 FASTRING = [sys.executable, "-m", "softnet.cli", "replay"]
 
@@ -80,3 +84,18 @@ def test_the_same_frames_leave_by_each_of_two_interfaces(data, received, tmp_pat
     theirs = received(["tcpreplay", *options, path], **expected)
     assert ours == theirs
     assert [len(frames) for frames in ours.values()] == list(expected.values())
+
+
+@pytest.mark.parametrize("timing", [Timing(mode="pps", rate=Fraction(2000)), Timing()], ids=lambda timing: timing.mode)
+def test_an_interface_that_is_deleted_ends_the_replay_with_what_was_sent_so_far(timing, data):
+    with namespace() as here, here.inside():
+        veth(here, "left", here, "right")
+        result = Replay([data / "http.pcap"], wire="packet:left", timing=timing, loop=0, limit=100_000_000).run(
+            deleting(here, "right", after=50)
+        )
+    assert len(result.problems) == 1
+    assert result.problems[0].startswith("<PacketWire left> has failed: No such device")
+    assert not result.complete
+    assert not result.interrupted
+    assert result.sent == result.received + result.lost
+    assert 50 < result.sent < 100_000_000
