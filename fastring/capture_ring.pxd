@@ -20,6 +20,7 @@ cdef class CaptureRing(BurstSink):
     cdef readonly bint ended        # no file any more
     cdef Burst part
     cdef uint64_t packets_before, bytes_before, truncated_before, lost_before, unstampable_before    # of closed files
+    cdef bint is_full(self) noexcept nogil
     cdef bint is_over(self, int64_t time) noexcept nogil
     cdef uint32_t fitting(self, Burst burst, uint32_t start) noexcept nogil
     cdef int change_file(self, int64_t time) noexcept nogil

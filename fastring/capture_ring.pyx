@@ -27,8 +27,8 @@ cdef class CaptureRing(BurstSink):
     def __init__(self, next_file, *, file_bytes=0, file_ns=0, count=None):
         if self.part is not None:
             raise RuntimeError("a CaptureRing is made once")
-        if file_bytes < 0 or file_ns < 0 or (count is not None and count < 0):
-            raise ValueError(f"limits are 0 or more, not {file_bytes}, {file_ns}, {count}")
+        if not all(0 <= limit < 2**63 for limit in (file_bytes, file_ns, count or 0)):
+            raise ValueError(f"limits are 0 to 2^63 - 1 bytes, ns and packets, not {file_bytes}, {file_ns}, {count}")
         self.next_file = next_file
         self.file_bytes = file_bytes
         self.file_ns = file_ns
@@ -64,6 +64,9 @@ cdef class CaptureRing(BurstSink):
         if self.began == 0:
             return False                    # it has none yet
         return (self.file_bytes and self.size > self.file_bytes) or (self.file_ns and time - self.began >= self.file_ns)
+
+    cdef bint is_full(self) noexcept nogil:
+        return self.ended or self.offered == self.limit
 
     cdef uint32_t fitting(self, Burst burst, uint32_t start) noexcept nogil:
         """End of the run of whole packets from Frame `start` that go into the file at hand and are still wanted; their bytes are added."""
@@ -105,13 +108,13 @@ cdef class CaptureRing(BurstSink):
         if self.part is None:
             return -1                       # never initialised
         while start < burst.count:
-            if self.offered == self.limit:
+            if not self.is_full() and (self.writer is None or self.is_over(burst.frames[start].time)):
+                if self.change_file(burst.frames[start].time) < 0 and not self.ended:
+                    self.refused += _packets(burst, start)
+                    return -1
+            if self.is_full():
                 self.beyond += _packets(burst, start)
                 break
-            if self.ended or ((self.writer is None or self.is_over(burst.frames[start].time))
-                              and self.change_file(burst.frames[start].time) < 0):
-                self.refused += _packets(burst, start)
-                return outcome if self.ended else -1
             end = self.fitting(burst, start)
             if end == start:                # one packet of more Frames than fit
                 end = burst.count
@@ -155,7 +158,7 @@ cdef class CaptureRing(BurstSink):
     @property
     def full(self):
         """Whether it wants nothing more."""
-        return self.ended or self.offered == self.limit
+        return self.is_full()
 
     def flush(self):
         """Hand what is written to the system. Raises as CaptureWriter's."""

@@ -21,6 +21,14 @@ def _some(text: str) -> int:
     return value
 
 
+def _limit(text: str) -> int:
+    """Of files: what fits into 63 bits in bytes or nanoseconds."""
+    value = _some(text)
+    if value > 10**9:
+        raise argparse.ArgumentTypeError(f"{text!r} is too much: it is 1 to 1000000000")
+    return value
+
+
 def parser() -> Parser:
     """The command line."""
     capture = Parser(
@@ -47,9 +55,13 @@ def parser() -> Parser:
     capture.add_argument("-c", "--count", type=_some, metavar="N", help="stop after N packets")
     capture.add_argument("--duration", type=seconds, metavar="SECONDS", help="stop after so long")
     capture.add_argument("-f", "--filter", metavar="EXPRESSION", help="the same as the EXPRESSION at the end")
-    capture.add_argument("-C", "--file-size", type=_some, metavar="MB", help="begin the next file, FILE1 and so on, after so much")
+    capture.add_argument("-C", "--file-size", type=_limit, metavar="MB", help="begin the next file, FILE1 and so on, after so much")
     capture.add_argument(
-        "-G", "--rotate-seconds", type=_some, metavar="SECONDS", help="begin the next file after so long; FILE may have strftime's %% in it"
+        "-G",
+        "--rotate-seconds",
+        type=_limit,
+        metavar="SECONDS",
+        help="begin the next file after so long; FILE may have strftime's %% in it",
     )
     capture.add_argument("-W", "--files", type=_some, metavar="N", help="with -C: N files in a ring; with -G alone: stop after N files")
     capture.add_argument("--format", choices=("pcap", "pcapng"), help="whatever the file's name says")
