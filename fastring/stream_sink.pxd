@@ -9,6 +9,7 @@ from fastring.histogram cimport Counts
 cdef enum:
     WINDOW_WORDS = 64
     WINDOW = 4096                   # sequence numbers before the highest, of which it is known which have come
+    USUAL = 1 << 20                 # ns by which one packet's time on its way may differ from the one before's unlooked at
 
 ctypedef struct Arrivals:           # of one stream
     uint64_t packets, bytes
@@ -29,6 +30,6 @@ cdef class StreamSink(BurstSink):
     cdef uint16_t* places           # [65536]: place of a number and one, 0: none
     cdef uint32_t signature         # where the one before was
     cdef readonly uint64_t packets, bytes
-    cdef readonly uint64_t foreign  # packets without the signature of one of these streams
+    cdef readonly uint64_t foreign  # packets without the signature of one of these streams, or damaged
     cdef Arrivals* stream_of(self, const uint8_t* data, uint32_t length) noexcept nogil
-    cdef void arrive(self, const Frame* frame, uint32_t bytes, int64_t now) noexcept nogil
+    cdef void arrive(self, const Frame* frame, int pieces, uint32_t bytes, int64_t now) noexcept nogil

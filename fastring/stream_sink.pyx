@@ -3,6 +3,9 @@
 Lost, reordered and duplicate are those of RFC 4737 and RFC 5560, by sequence numbers in a window as wide as RFC 5236's displacement
 threshold: a packet that comes when it is out of it is stale, and stays lost. Latency is one way: sender and receiver go by the same clock,
 or by clocks that somebody keeps together. Jitter is RFC 3550's, §6.4.1.
+
+One wrong bit in a sequence number would make all that comes behind it stale. So a packet out of order, or much later or earlier than the
+one before, is believed if its checksum is right, or it has none; the others are foreign, as no receiver would take them.
 """
 
 from typing import NamedTuple
@@ -11,7 +14,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from fastring.burst cimport FRAME_MORE, Burst
-from fastring.headers cimport Headers, be16, find_headers
+from fastring.checksum cimport Sum, fold, sum_frame, sum_words, swap16
+from fastring.headers cimport IPPROTO_ICMP, IPPROTO_UDP, Headers, be16, find_headers
 from fastring.histogram cimport Histogram, record
 from fastring.stream cimport SEQUENCE_AT, SIGNATURE, SIGNATURE_MAGIC, STAMP_AT, swap64
 
@@ -76,8 +80,30 @@ cdef void time(Arrivals* stream, int64_t transit) noexcept nogil:
     record(stream.latency, transit if transit > 0 else 0)
 
 
+cdef bint is_intact(const Frame* pieces, int n, uint32_t bytes) noexcept nogil:
+    """Whether a packet's checksum above IP is right, or there is none to tell by."""
+    cdef const uint8_t* data = pieces.data
+    cdef Headers found
+    cdef Sum sum
+    cdef uint32_t end, length
+    find_headers(data, pieces.len, &found)
+    if found.l4 == 0 or (found.protocol == IPPROTO_UDP and be16(data + found.l4 + 6) == 0):
+        return True
+    end = found.l3 + (be16(data + found.l3 + 2) if found.version == 4 else 40 + be16(data + found.l3 + 4))
+    length = (end if found.l4 < end < bytes else bytes) - found.l4
+    sum.total = sum.bytes = 0
+    sum_frame(&sum, pieces, n, found.l4, length)
+    if found.version == 6:
+        sum.total += sum_words(data + found.l3 + 8, 32)
+    elif found.protocol != IPPROTO_ICMP:
+        sum.total += sum_words(data + found.l3 + 12, 8)
+    if found.protocol != IPPROTO_ICMP:
+        sum.total += swap16(length & 0xFFFF) + swap16(found.protocol)
+    return fold(sum.total) == 0xFFFF
+
+
 cdef class StreamSink(BurstSink):
-    """Looks at every packet for the signature of one of the streams `numbers`; others are counted in `foreign`.
+    """Looks at every packet for the signature of one of the streams `numbers`; others, and damaged ones, are counted in `foreign`.
 
     `clock`: its wall time is that of packets which carry none. Any thread, one at a time; results may be read from any, and are
     those of some moment each. Raises ValueError for a number that is none or is there twice.
@@ -111,10 +137,11 @@ cdef class StreamSink(BurstSink):
         place = self.places[be16(data + self.signature + 2)]
         return &self.streams[place - 1] if place else NULL
 
-    cdef void arrive(self, const Frame* frame, uint32_t bytes, int64_t now) noexcept nogil:
+    cdef void arrive(self, const Frame* frame, int pieces, uint32_t bytes, int64_t now) noexcept nogil:
         cdef Arrivals* stream = self.stream_of(frame.data, frame.len)
         cdef Headers found
         cdef uint64_t sequence, stamp = 0
+        cdef int64_t transit
         if stream == NULL:
             find_headers(frame.data, frame.len, &found)
             self.signature = found.payload
@@ -124,11 +151,16 @@ cdef class StreamSink(BurstSink):
                 return
         memcpy(&sequence, frame.data + self.signature + SEQUENCE_AT, 8)
         memcpy(&stamp, frame.data + self.signature + STAMP_AT, 6)
+        sequence = swap64(sequence)
+        # 48 bits on the wire: a difference of them, with its sign
+        transit = <int64_t>((<uint64_t>(frame.time if frame.time else now) << 16) - swap64(stamp)) >> 16
+        if (sequence != stream.next or not -USUAL < transit - stream.transit < USUAL) and not is_intact(frame, pieces, bytes):
+            self.foreign += 1
+            return
         stream.packets += 1
         stream.bytes += bytes
-        if number(stream, swap64(sequence)):
-            # 48 bits on the wire: a difference of them, with its sign
-            time(stream, <int64_t>((<uint64_t>(frame.time if frame.time else now) << 16) - swap64(stamp)) >> 16)
+        if number(stream, sequence):
+            time(stream, transit)
 
     cdef int deliver(self, Burst burst) noexcept nogil:
         cdef int64_t now
@@ -145,7 +177,7 @@ cdef class StreamSink(BurstSink):
             i += 1
             self.packets += 1
             self.bytes += bytes
-            self.arrive(&burst.frames[first], bytes, now)
+            self.arrive(&burst.frames[first], i - first, bytes, now)
         return 0
 
     def arrivals(self, number):

@@ -37,8 +37,8 @@ class StreamResult:
 class GenerateResult:
     """All of a run. `lost`: by signatures where every stream has one, else the difference of `sent` and `received`.
 
-    `foreign`: received packets that are of no stream; `late_*`: how long after its time a packet left, in ns; `copied`: packets that were
-    made where the card does not read.
+    `foreign`: received packets that are of no stream, or damaged; `late_*`: how long after its time a packet left, in ns; `copied`: packets
+    that were made where the card does not read.
     """
 
     clock: str = "real"

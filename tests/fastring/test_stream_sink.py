@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scapy.all import ICMP, IP, TCP, UDP, Dot1Q, Ether, ICMPv6EchoRequest, IPv6
 
 from fastring.burst import Burst
 from fastring.clock import VirtualClock
@@ -108,3 +109,38 @@ def test_numbers_that_are_none_are_refused():
             StreamSink(numbers, VirtualClock())
     with pytest.raises(KeyError):
         StreamSink([1], VirtualClock()).arrivals(2)
+
+
+ABOVE = {
+    "udp": IP() / UDP(), "tcp": IP() / TCP(), "icmp": IP() / ICMP(),
+    "udp6": IPv6() / UDP(), "tcp6": IPv6() / TCP(), "icmp6": IPv6() / ICMPv6EchoRequest(),
+}
+
+
+@pytest.mark.parametrize("above", ABOVE)
+@given(bit=st.integers(0, 8 * 18 - 1), where=st.integers(1, 48))
+def test_a_wrong_bit_in_one_signature_changes_nothing_for_other_packets(above, bit, where):
+    template = bytes(Ether() / Dot1Q(vlan=5) / ABOVE[above] / bytes(19))
+    at = len(template) - 19
+    packets = PacketStream(template, number=3, signature=at).make(50)
+    packets[where] = (int.from_bytes(packets[where]) ^ 1 << 8 * (len(template) - at) - 1 - bit).to_bytes(len(template))
+    sink = arrived(packets)
+    told = sink.arrivals(3)
+    assert (told.packets, told.unique, told.duplicates, told.reordered, told.stale, sink.foreign) in [
+        (49, 49, 0, 0, 0, 1),
+        (50, 50, 0, 0, 0, 0),  # in its time, so little that nobody looks
+    ]
+    assert told.lost() == sink.foreign
+    if told.packets == 50:
+        assert bit >= 8 * 18 - 21
+
+
+def test_a_packet_in_pieces_is_looked_at_as_a_whole():
+    template = bytes(Ether() / IP() / UDP() / bytes(2000))
+    packets = PacketStream(template, number=3, signature=42).make(5)
+    wrong = packets[3][:-1] + b"\x01"
+    sink = StreamSink((3,), VirtualClock(realtime=10**9))
+    sink.put(Burst.from_packets([[packet[:1000], packet[1000:]] for packet in (packets[0], packets[2], wrong, packets[4])]))
+    assert (sink.arrivals(3).packets, sink.foreign) == (4, 0)  # that one is in order, and its signature is right
+    sink.put(Burst.from_packets([[packet[:1001], packet[1001:]] for packet in (packets[1], wrong)]))
+    assert (sink.arrivals(3).reordered, sink.foreign) == (1, 1)
