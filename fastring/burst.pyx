@@ -9,6 +9,13 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 
+def _octets(piece):
+    """A packet, or a piece of one, as bytes."""
+    if isinstance(piece, (int, str)):
+        raise TypeError(f"a packet is bytes-like, not {piece!r:.60}: a sequence of packets, or one, is wanted")
+    return bytes(piece)
+
+
 cdef class Burst:
     """Up to `capacity` Frames. A sequence of packets from Python: ``burst[i]`` is packet i as bytes, ``burst[i:j]`` a burst of these.
 
@@ -54,9 +61,10 @@ cdef class Burst:
 
         A packet may be a list or tuple of pieces, each a Frame of its own (scatter-gather). The burst keeps copies of what can change.
         `errors`: for each packet what its wire did to it, FRAME_BAD_CRC and so on, or 0.
-        Raises ValueError for an empty packet or piece, or when there are not as many times or errors as packets.
+        Raises ValueError for an empty packet or piece, or when there are not as many times or errors as packets; TypeError for what is
+        not bytes-like: a number, too, of which bytes() would make zeroes.
         """
-        kept = [[bytes(piece) for piece in (packet if isinstance(packet, (list, tuple)) else (packet,))] for packet in packets]
+        kept = [[_octets(piece) for piece in (packet if isinstance(packet, (list, tuple)) else (packet,))] for packet in packets]
         if times is not None and len(times) != len(kept):
             raise ValueError(f"{len(kept)} packets but {len(times)} times")
         if errors is not None and (len(errors) != len(kept) or any(bits & ~FRAME_ERRORS for bits in errors)):

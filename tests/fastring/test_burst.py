@@ -186,3 +186,9 @@ def test_a_packet_may_come_in_pieces():
 def test_a_packet_without_bytes_is_refused(packet):
     with pytest.raises(ValueError, match="packet 1 is empty"):
         Burst.from_packets([b"x", packet])
+
+
+@pytest.mark.parametrize("packets", [[60], [True], ["x" * 60], "x" * 60, [[b"x" * 60, 4]]])
+def test_what_is_not_bytes_is_no_packet(packets):
+    with pytest.raises(TypeError, match="a packet is bytes-like"):
+        Burst.from_packets(packets)
