@@ -87,6 +87,22 @@ def test_on_a_terminal_a_live_line_is_shown_and_gone_at_the_end(data):
     assert "\x1b" not in result
 
 
+def test_statistics_on_a_terminal_have_lines_of_their_own(data):
+    pytest.importorskip("rich")
+    status, shown = on_terminal("replay", data / "mixed.pcap", "--clock", "virtual", "--loop", 100, "--stats", 0)
+    assert status == 0
+    assert len(re.findall(r"after [\d.]+ s ", shown)) == 100
+    assert not re.search(r"\d:\d\d:\d\d(\x1b\[[\d;]*m)*after ", shown)  # behind the live line
+
+
+def test_what_generates_does_not_say_that_it_replays():
+    pytest.importorskip("rich")
+    status, shown = on_terminal("generate", "--udp", "10.0.0.1:1,10.0.0.2:2", "--pps", 1000, interrupt=b"pps")
+    assert status == 130
+    assert "generating" in shown
+    assert "replaying" not in shown
+
+
 def test_ctrl_c_on_a_terminal_ends_an_endless_replay_with_its_result(data):
     pytest.importorskip("rich")
     status, shown = on_terminal("replay", data / "mixed.pcap", "--loop", 0, interrupt=b"pps")

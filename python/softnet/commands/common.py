@@ -21,7 +21,7 @@ def complain(prog: str, problem: object) -> None:
 
 
 @contextmanager
-def live_line(total: int | None) -> Iterator[Callable[[int], None] | None]:
+def live_line(total: int | None, doing: str = "replaying") -> Iterator[Callable[[int], None] | None]:
     """A progress line on a terminal, if rich is installed; elsewhere nothing."""
     if not (sys.stdout.isatty() and sys.stderr.isatty()):
         yield None
@@ -35,9 +35,9 @@ def live_line(total: int | None) -> Iterator[Callable[[int], None] | None]:
     from softnet.report import scaled
 
     goal = "" if total is None else f" of {total:,}"
-    columns = (TextColumn("replaying"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
+    columns = (TextColumn(doing), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("replay", total=total, text=f"0{goal} frames")
+        task = bar.add_task(doing, total=total, text=f"0{goal} frames")
         began = shown = time.monotonic()
 
         def show(sent: int) -> None:

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
             complain(PROG, mistake)
         return BAD, ""
     counts = [stream.count for stream in streams]
-    with live_line(sum(number or 0 for number in counts) if None not in counts else None) as progress:
+    with live_line(sum(number or 0 for number in counts) if None not in counts else None, "generating") as progress:
         result = run_of_it.run(progress)
     for problem in result.problems:
         complain(PROG, problem)

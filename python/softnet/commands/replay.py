@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from fractions import Fraction
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from softnet.cli_parser import Help, Parser, count
 from softnet.commands.common import INTERRUPTED, LOST, OK, beside, complain, is_stdout, live_line
@@ -233,7 +233,7 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
             ask=ask if arguments.oneatatime else None,
             observation=observation,
         )
-        result = _play(arguments, replay, sys.stderr if captures or arguments.json else sys.stdout)
+        result = _play(arguments, replay, aside=captures or arguments.json)
         problem = observation.problem()
         if problem is not None:
             result.fail(problem)
@@ -247,13 +247,17 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
     return LOST if result.lost or not result.complete or replay.broken_off else OK, text
 
 
-def _play(arguments: argparse.Namespace, replay: Replay, aside: TextIO) -> ReplayResult:
-    """Run it, and tell how it goes: statistics to `aside`."""
+def _play(arguments: argparse.Namespace, replay: Replay, *, aside: bool) -> ReplayResult:
+    """Run it, and tell how it goes: statistics on standard error if `aside`."""
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr if aside else sys.stdout, flush=True)  # rich's, while there is a live line: above that
+
     for broken in replay.broken_off:
         complain(PROG, broken)
     statistics = None
     if arguments.stats is not None:
-        statistics = Statistics(replay, arguments.stats, lambda line: print(line, file=aside, flush=True))
+        statistics = Statistics(replay, arguments.stats, tell)
     with nullcontext() if arguments.quiet or arguments.oneatatime else live_line(replay.total) as show:
         return replay.run(_both(show, statistics))
 
