@@ -54,6 +54,7 @@ cdef enum:
     MAXIMUM_SNAPLEN = 262144        # libpcap's: no frame is longer, a bigger captured length is damage
     MAXIMUM_BLOCK = 16 << 20        # libpcap's limit for one pcapng block
     MAXIMUM_INTERFACES = 65536      # of one section: bounds the memory a hostile file can ask for
+    MAXIMUM_ZEROES = 64 << 10       # bytes of a pcap's records that are all zero in a row: more was never written
     PCAP_RECORD_HEADER = 16
     PACKET_DATA = 28                # where the bytes of an Enhanced or obsolete Packet Block start
     PACKET_OVERHEAD = 32            # those 28 and the total length repeated
@@ -110,6 +111,7 @@ ctypedef struct RecordReader:
     LengthOrder order
     uint32_t unit                   # nanoseconds in one unit of the fraction
     uint32_t snaplen
+    uint64_t zeroes_end             # of the last run of records that are all zero
     # pcapng
     Interface* interfaces
     uint32_t interface_count
@@ -133,6 +135,7 @@ ctypedef struct Record:
 cdef int fail(RecordReader* r, Problem problem, uint64_t offset, const char* reason, uint64_t a=*, uint64_t b=*,
               uint64_t c=*) noexcept nogil
 cdef int more(RecordReader* r, uint64_t need) noexcept nogil
+cdef int empty_record(RecordReader* r, uint64_t offset) noexcept nogil
 cdef int begin_section(RecordReader* r) noexcept nogil
 cdef int other_block(RecordReader* r, uint32_t block, uint32_t total) noexcept nogil
 cdef bint still_whole(RecordReader* r) noexcept nogil
@@ -181,7 +184,7 @@ cdef inline int next_pcap(RecordReader* r, Record* out) noexcept nogil:
     out.caplen = caplen if caplen <= r.snaplen else r.snaplen       # as libpcap: some writers exceed their own snaplen
     out.wirelen = wirelen if wirelen > caplen else caplen
     out.interface = 0
-    return GOT_FRAME if caplen else GOT_EMPTY
+    return GOT_FRAME if caplen else empty_record(r, p - r.base)
 
 
 cdef inline int next_block(RecordReader* r, Record* out) noexcept nogil:

@@ -85,7 +85,33 @@ cdef void rewind_reader(RecordReader* r) noexcept nogil:
     r.offset = r.window_end = r.prefetched = r.first_record
     r.dropped = 0
     r.interface_count = 0
+    r.zeroes_end = 0
     r.problem = NO_PROBLEM
+
+
+cdef inline bint all_zero(const uint8_t* record) noexcept nogil:
+    return (load64(record, False) | load64(record + 8, False)) == 0
+
+
+cdef int empty_record(RecordReader* r, uint64_t offset) noexcept nogil:
+    """Judge the pcap record at `offset`, just stepped over, which is without a byte: GOT_EMPTY, or FAILED where the file goes on in zeroes.
+
+    Those are what a crash leaves of a file, or a hole in a sparse one, which may be larger than any disk. libpcap takes each 16 bytes of
+    them for a packet of no length at 1970, tcpdump calls it invalid, tcpreplay ends there.
+    """
+    cdef uint64_t end = offset + MAXIMUM_ZEROES if r.size - offset > MAXIMUM_ZEROES else r.size
+    if offset < r.zeroes_end or not all_zero(r.base + offset):
+        return GOT_EMPTY
+    if r.window_end < end and not more(r, end - r.offset):
+        return FAILED
+    r.zeroes_end = offset + PCAP_RECORD_HEADER
+    while r.zeroes_end + PCAP_RECORD_HEADER <= end and all_zero(r.base + r.zeroes_end):
+        r.zeroes_end += PCAP_RECORD_HEADER
+    if r.zeroes_end - offset < MAXIMUM_ZEROES:
+        return GOT_EMPTY
+    r.offset = r.zeroes_end = offset
+    return fail(r, BROKEN_OFF, offset, b"nothing but zeroes from here on, for {0} bytes or more: this was never written to its end",
+                MAXIMUM_ZEROES)
 
 
 cdef int begin_section(RecordReader* r) noexcept nogil:
