@@ -24,6 +24,7 @@ cdef class CaptureWriter(BurstSink):
     cdef readonly uint64_t unstampable  # refused: the format cannot hold their time
     cdef readonly uint64_t lost         # packets offered after, or buffered at, an I/O error or close
     cdef int fd
+    cdef bint standard                  # a copy of standard output's
     cdef bint pcapng
     cdef int io_errno                   # of the write that failed, for good; 0: none
     cdef int64_t refused_time           # of the first unstampable packet since the last flush

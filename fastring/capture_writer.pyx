@@ -4,6 +4,7 @@ Records are put together in one buffer, the only copy made, and go out by write(
 cannot raise: `deliver` returns -1, what could not be written is counted, and flush or close raises.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -12,7 +13,7 @@ import struct
 import time as wall
 
 from cpython.bytes cimport PyBytes_AsString
-from libc.errno cimport EINTR, EIO
+from libc.errno cimport EAGAIN, EINTR, EIO
 from libc.errno cimport errno as c_errno
 from libc.stdint cimport INT64_MAX, INT64_MIN, UINT32_MAX
 from libc.stdlib cimport free, malloc
@@ -22,6 +23,13 @@ from fastring.burst cimport FRAME_MORE, NO_BUFFER, NO_IOVA
 
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char* text, size_t most)
+
+cdef extern from "<poll.h>" nogil:
+    int POLLOUT
+    struct pollfd:
+        int fd
+        short events
+    int poll(pollfd* fds, unsigned long count, int timeout)
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t c_write "write"(int fd, const void* data, size_t count)
@@ -78,15 +86,28 @@ cdef void put_options(uint8_t* target, uint32_t flags, const char* comment) noex
         memcpy(target + sizeof(header), comment, length)
 
 
+def _standard_output():
+    """A descriptor of its own for standard output, whatever that is: /dev/stdout would be opened anew, and a socket cannot be."""
+    try:
+        fd = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
+    except OSError as error:
+        error.filename = "standard output"
+        raise
+    if os.isatty(fd):
+        os.close(fd)
+        raise ValueError("standard output is a terminal: pipe the capture on, or name a file")
+    return fd
+
+
 cdef class CaptureWriter(BurstSink):
-    """Write packets to `path`, as pcap or pcapng with nanosecond time stamps, in this machine's byte order.
+    """Write packets to `path`, as pcap or pcapng with nanosecond time stamps, in this machine's byte order; `-` is standard output.
 
     `format`: "pcap" or "pcapng"; by default what the name ends in, else pcap. `snaplen`: bytes kept of a packet at most (up to
     262144). `clock`: stamps packets that carry no time (Frame.time 0). An existing file is emptied only once it is open and nobody
-    reads it as a Capture or writes it.
+    reads it as a Capture or writes it; standard output is written to as it is, appended to where it was opened so.
 
     One thread at a time. Packets offered = packets + unstampable + lost. Raises OSError (with filename) if it cannot be opened, EBUSY if
-    it is being read or written; ValueError for options that make no sense.
+    it is being read or written; ValueError for options that make no sense, and where standard output is a terminal.
     """
 
     def __cinit__(self):
@@ -123,7 +144,12 @@ cdef class CaptureWriter(BurstSink):
         free(self.buffer)
 
     def _open(self):
-        fd = os.open(self.filename, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+        self.standard = self.filename == "-"
+        if self.standard:
+            self.filename = "standard output"
+            fd = _standard_output()
+        else:
+            fd = os.open(self.filename, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
         try:
             if stat.S_ISREG(os.fstat(fd).st_mode):
                 try:
@@ -132,7 +158,8 @@ cdef class CaptureWriter(BurstSink):
                     raise OSError(errno.EBUSY, "a capture being read or written cannot be overwritten", self.filename) from None
                 except OSError:
                     pass            # a file system without locks
-                os.ftruncate(fd, 0)
+                if not self.standard:
+                    os.ftruncate(fd, 0)
         except BaseException:
             os.close(fd)
             raise
@@ -228,12 +255,15 @@ cdef class CaptureWriter(BurstSink):
         """Write the buffer out; -1 and io_errno set, for good, if that fails. What was in it then counts as lost."""
         cdef uint32_t done = 0
         cdef ssize_t written
+        cdef pollfd room = pollfd(self.fd, POLLOUT)
         while done < self.used and not self.io_errno:
             written = c_write(self.fd, self.buffer + done, self.used - done)
             if written > 0:
                 done += <uint32_t>written
             elif written == 0:
                 self.io_errno = EIO         # no progress and no reason: never to be tried for ever
+            elif c_errno == EAGAIN:         # standard output may be non-blocking: its other owners' choice
+                poll(&room, 1, -1)
             elif c_errno != EINTR:
                 self.io_errno = c_errno
         if self.io_errno:
@@ -316,6 +346,9 @@ cdef class CaptureWriter(BurstSink):
             self.flush()
         finally:
             self.fd = -1
+            if self.standard:       # it stays open elsewhere, and the lock with it
+                with contextlib.suppress(OSError):
+                    fcntl.flock(fd, fcntl.LOCK_UN)
             os.close(fd)
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import time
@@ -133,8 +132,7 @@ class Capturing:
         name = self.names.next(when or self.clock.time_ns())
         if name is None:
             return None
-        path = "/dev/stdout" if self.path == "-" else name
-        writer = CaptureWriter(path, format=self.format, snaplen=self.snaplen, clock=self.clock)
+        writer = CaptureWriter(name, format=self.format, snaplen=self.snaplen, clock=self.clock)
         if name in self.result.files:
             self.result.files.remove(name)
             self.result.overwritten += 1
@@ -177,9 +175,7 @@ class Capturing:
         result.not_wanted = ring.beyond
 
     def _fail(self, error: Exception) -> None:
-        """What ended it, in a line. That nobody reads its standard output any more is no problem."""
-        if isinstance(error, OSError) and error.errno == errno.EPIPE and self.path == "-":
-            return
+        """What ended it, in a line."""
         if self.result.problem is None:
             place = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
             self.result.problem = place + str(error.strerror if isinstance(error, OSError) and error.strerror else error)

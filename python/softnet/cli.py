@@ -80,8 +80,11 @@ def _run(argv: Sequence[str] | None) -> tuple[int, str]:
     except KeyboardInterrupt:
         complain(prog, "interrupted")
         return INTERRUPTED, ""
-    except BrokenPipeError:  # whoever reads what is printed as it comes has gone
-        return OK, ""
+    except BrokenPipeError as error:
+        if error.filename is None:  # whoever reads what is printed as it comes has gone
+            return OK, ""
+        complain(prog, _reason(error))
+        return BAD, ""
     except (OSError, ValueError, MemoryError) as error:
         complain(prog, _reason(error))
         return BAD, ""

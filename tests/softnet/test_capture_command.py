@@ -158,6 +158,17 @@ def test_to_standard_output(world, spec, tmp_path, frames_of):
     assert b"dropped" in err
 
 
+def test_a_reader_that_has_gone_ends_it_and_is_told(world, spec):
+    with running("-i", spec, "-w", "-", "--json") as process:
+        process.stdout.read(24)  # the header
+        process.stdout.close()
+        world(PACKETS[:1])
+        assert process.wait(LONG) == 1
+        problem, result = process.stderr.read().decode().splitlines()
+    assert problem == "fastring capture: standard output: Broken pipe"
+    assert sum(json.loads(result)["drops"].values()) > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
         format=arguments.format,
     )
     print(f"{PROG}: capturing on {arguments.wire}", file=sys.stderr)
-    captures = arguments.file == "-" or is_stdout(arguments.file)
+    captures = is_stdout(arguments.file)
     result = capturing.run()
     if result.problem is not None:
         complain(PROG, result.problem)

@@ -69,7 +69,9 @@ def beside(text: str, captures: bool) -> str:
 
 
 def is_stdout(path: str | None) -> bool:
-    """Whether what is written to `path` goes where results are printed: /dev/stdout, or what it was redirected to."""
+    """Whether what is written to `path` goes where results are printed: `-`, /dev/stdout, or what it was redirected to."""
+    if path == "-":
+        return True
     with suppress(OSError, ValueError):  # no such file, or no descriptor
         if path:
             there, stdout = os.stat(path), os.fstat(sys.stdout.fileno())

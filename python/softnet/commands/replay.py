@@ -46,7 +46,9 @@ def parser() -> Parser:
     near = replay.add_mutually_exclusive_group()
     near.add_argument("--wire", metavar="SPEC", help="what the card is plugged into, see below (default: pair)")
     near.add_argument("-i", "--intf1", metavar="SPEC", help="the same, or an interface, as packet:NAME; timed as captured by default")
-    replay.add_argument("--out", metavar="FILE", help="write what arrives to a capture: pcapng if FILE ends in .pcapng, else pcap")
+    replay.add_argument(
+        "--out", metavar="FILE", help="write what arrives to a capture: pcapng if FILE ends so, else pcap; - is standard output"
+    )
     replay.add_argument(
         "--clock",
         choices=("real", "virtual"),

@@ -46,9 +46,8 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
     """Do it; returns the exit status and what to print."""
     from softnet.rewrite import Editing, rewrite
 
-    target = "/dev/stdout" if arguments.output == "-" else arguments.output
-    captures = is_stdout(target)
-    result = rewrite(arguments.input, target, editing_of(arguments) or Editing(), cachefile=arguments.cachefile)
+    captures = is_stdout(arguments.output)
+    result = rewrite(arguments.input, arguments.output, editing_of(arguments) or Editing(), cachefile=arguments.cachefile)
     for problem in result.problems:
         complain(PROG, problem)
     text = json.dumps(result.as_dict()) if arguments.json else rewrite_text(result)
