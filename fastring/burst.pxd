@@ -1,7 +1,7 @@
 """Burst: the batch of packets that every layer passes on, and the two ends it travels between."""
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memmove
+from libc.string cimport memcpy, memmove
 
 from fastring.pool cimport BufferPool
 
@@ -81,6 +81,16 @@ cdef class Burst:
     cdef uint32_t _first_frame(self, uint32_t packet) noexcept nogil
     cdef int _check_kept(self) except -1
     cdef int _check_unseen(self) except -1
+
+
+cdef inline uint32_t show_packets(Burst burst, const Frame* frames, uint32_t n) noexcept nogil:
+    """Let `burst` have as many of n Frames as fit it, whole packets unless one alone is longer; return how many. Their owner stays it."""
+    cdef uint32_t count = n if n < burst.capacity else burst.capacity
+    while 1 < count < n and frames[count - 1].flags & FRAME_MORE:
+        count -= 1
+    memcpy(burst.frames, frames, count * sizeof(Frame))
+    burst.count = count
+    return count
 
 
 cdef class BurstSource:

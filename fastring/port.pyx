@@ -5,7 +5,7 @@ import time
 
 from libc.stdint cimport int64_t
 
-from fastring.burst cimport FRAME_MORE, NO_BUFFER, NO_IOVA, packets_in
+from fastring.burst cimport NO_BUFFER, NO_IOVA, packets_in, show_packets
 
 cdef enum:
     ROOM = 256                      # Frames shown to the sink at once
@@ -36,7 +36,7 @@ cdef class WirePort:
         self.wire = wire
 
     cdef int arrived(self, Frame* frames, int n) noexcept nogil:
-        cdef int start = 0, stop, i
+        cdef int start = 0, i
         cdef int64_t now = 0 if self.clock is None else self.clock.realtime()
         cdef Frame* shown = self.burst.frames
         self.rx_packets += packets_in(frames, n)
@@ -47,23 +47,16 @@ cdef class WirePort:
             return n
         self.busy = True
         while start < n:
-            stop = start
-            while stop < n and stop - start < ROOM:
-                shown[stop - start] = frames[stop]
-                shown[stop - start].iova = NO_IOVA
-                shown[stop - start].buffer = NO_BUFFER
+            start += show_packets(self.burst, frames + start, n - start)
+            for i in range(<int>self.burst.count):
+                shown[i].iova = NO_IOVA
+                shown[i].buffer = NO_BUFFER
                 if not self.stamped:                # a card fills in no more than where its packet is
-                    shown[stop - start].time = now
-                    shown[stop - start].wire_len = shown[stop - start].queue = 0
-                elif frames[stop].time == 0:
-                    shown[stop - start].time = now
-                stop += 1
-            while stop < n and stop > start + 1 and shown[stop - start - 1].flags & FRAME_MORE:
-                stop -= 1                           # a packet stays whole
-            self.burst.count = stop - start
+                    shown[i].wire_len = shown[i].queue = 0
+                if not self.stamped or shown[i].time == 0:
+                    shown[i].time = now
             if self.sink.deliver(self.burst) < 0:
                 self.failures += 1
-            start = stop
         self.burst.count = 0
         self.busy = False
         return n

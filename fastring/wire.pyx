@@ -11,7 +11,7 @@ import errno
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from fastring.burst cimport FRAME_MORE, NO_BUFFER, NO_IOVA, Burst, BurstSink, Frame, packets_in
+from fastring.burst cimport NO_BUFFER, NO_IOVA, Burst, BurstSink, Frame, packets_in, show_packets
 from fastring.clock cimport Clock
 
 
@@ -199,24 +199,18 @@ cdef class SinkWire(Wire):
         self.burst = Burst(256)
 
     cdef int transmit(self, Frame* frames, int n) noexcept nogil:
-        cdef int start = 0, stop
+        cdef int start = 0, i
         cdef int64_t now
         if self.burst is None:                          # never initialised
             self.lost += packets_in(frames, n)
             return n
         now = self.clock.realtime()
         while start < n:
-            stop = start
-            while stop < n and stop - start < <int>self.burst.capacity:
-                self.burst.frames[stop - start] = frames[stop]
-                foreign(&self.burst.frames[stop - start], now)
-                stop += 1
-            while stop < n and stop > start + 1 and self.burst.frames[stop - start - 1].flags & FRAME_MORE:
-                stop -= 1                           # a packet stays whole
-            self.burst.count = stop - start
+            start += show_packets(self.burst, frames + start, n - start)
+            for i in range(<int>self.burst.count):
+                foreign(&self.burst.frames[i], now)
             if self.sink.deliver(self.burst) < 0:
                 self.failures += 1
-            start = stop
         self.burst.count = 0
         return n
 

@@ -188,10 +188,10 @@ class Generate:
         for card in self.cards:
             for reason, frames in card.drops.items():
                 if receives or not reason.startswith("rx_"):  # what others send there is no part of it
-                    result.drop(reason, frames)
+                    result.count_drop(reason, frames)
         for reason, frames in self.cabling.drops().items():
-            result.drop(reason, frames)
-        result.drop("mtu_exceeded", sender.oversize)
+            result.count_drop(reason, frames)
+        result.count_drop("mtu_exceeded", sender.oversize)
         if receives:
             result.received, result.received_bytes = self.sink.packets, self.sink.bytes
             result.foreign = self.sink.foreign if isinstance(self.sink, StreamSink) else 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastring.histogram import Histogram
 from fastring.stream_sink import StreamArrivals
+from softnet.drop_counts import DropCounts
 from softnet.report import drop_lines, scaled
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9}
@@ -34,7 +35,7 @@ class StreamResult:
 
 
 @dataclass
-class GenerateResult:
+class GenerateResult(DropCounts):
     """All of a run. `lost`: by signatures where every stream has one, else the difference of `sent` and `received`.
 
     `foreign`: received packets that are of no stream, or damaged; `late_*`: how long after its time a packet left, in ns; `copied`: packets
@@ -59,11 +60,6 @@ class GenerateResult:
     interrupted: bool = False
     problems: list[str] = field(default_factory=list)
     streams: list[StreamResult] = field(default_factory=list)
-
-    def drop(self, reason: str, frames: int) -> None:
-        """Count frames that somebody dropped."""
-        if frames:
-            self.drops[reason] = self.drops.get(reason, 0) + frames
 
     def finish(self, *, every_signed: bool, copied: int) -> None:
         """Work out what follows from the counts."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from softnet.drop_counts import DropCounts
+
 
 @dataclass
-class ReplayResult:
+class ReplayResult(DropCounts):
     """What became of a replay. `sent` + `duplicated` = `received` + `lost`, and `drops` names where each lost frame went.
 
     `bytes` were given to the driver, `received_bytes` arrived, padding included; rates are of what arrived, without CRC, preamble and
@@ -62,11 +64,6 @@ class ReplayResult:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
-
-    def count_drop(self, reason: str, frames: int) -> None:
-        """Name what became of so many frames."""
-        if frames:
-            self.drops[reason] = self.drops.get(reason, 0) + frames
 
     def count_feed(self, unselected: int, edits: dict[str, int]) -> None:
         """Add what was left out of a capture, and edited in it."""
