@@ -252,8 +252,10 @@ cdef class XdpWire(HostWire):
 
     cdef int kick(self) noexcept nogil:
         """Have the kernel send what is in the TX ring, if it has to be asked. Return 0 or -errno; what it leaves goes at a later call."""
-        cdef uint32_t tries = unread(&self.tx) // TX_BUDGET + 2
+        cdef uint32_t left = unread(&self.tx), tries = left // TX_BUDGET + 2
         cdef int error
+        if left > CHUNKS:
+            return -EPROTO
         while unread(&self.tx) and needs_wakeup(&self.tx) and tries:
             error = 0 if sendto(self.fd, NULL, 0, MSG_DONTWAIT, NULL, 0) >= 0 else c_errno
             self.is_down = error == ENETDOWN
@@ -265,6 +267,9 @@ cdef class XdpWire(HostWire):
                 else:
                     self.without_carrier += 1
                 self.tx_packets -= 1
+                if left == 0:
+                    return -EPROTO              # more than there were
+                left -= 1
                 continue
             if error != EAGAIN and error != EINTR and error != ENOBUFS and error != ENOMEM:
                 return -error
@@ -362,7 +367,7 @@ cdef class XdpWire(HostWire):
         if self.fd >= 0 and self.tx.map != NULL:
             while unread(&self.tx) and not self.dead and self.kick() == 0 and not self.is_down and time.monotonic() < deadline:
                 time.sleep(0.0001)
-            for i in range(unread(&self.tx)):
+            for i in range(min(unread(&self.tx), <uint32_t>CHUNKS)):
                 self.unfinished += not (<XdpDesc*>self.tx.entries)[(self.tx.next - 1 - i) & self.tx.mask].options & XDP_PKT_CONTD
             self.tx_packets -= self.unfinished
         if self.completion.map != NULL:
