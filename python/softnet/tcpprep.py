@@ -14,6 +14,7 @@ MAGIC = b"tcpprep\0"
 VERSION = 4  # since tcpreplay 3.0: a 64-bit count of packets
 PACKETS_PER_BYTE = 4
 HEADER = struct.Struct(">8s4sQHH")  # magic, version as text, packets, packets per byte, length of the comment
+MOST_PACKETS = 1 << 32  # 1 GiB of directions: who says more says it in a damaged header, or a sparse file
 LAST = (1 << 64) - 1
 
 
@@ -39,6 +40,8 @@ def read_cache(path: str | os.PathLike[str]) -> tuple[bytes, int]:
         there = max(0, size - HEADER.size - comment)
         if there < needed:
             raise ValueError(f"{name}: breaks off: {needed} bytes for {packets} packets, and {there} are there")
+        if packets > MOST_PACKETS:
+            raise ValueError(f"{name}: of {packets} packets, and {MOST_PACKETS} are the most that can be read")
         file.seek(comment, os.SEEK_CUR)
         return file.read(needed), packets
 

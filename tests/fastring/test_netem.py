@@ -179,6 +179,34 @@ def test_a_run_is_the_same_each_time_and_loses_nothing_unseen(options, delay, bu
     assert run(1000) == run(1000) == run(1)     # however it is cut into bursts
 
 
+chances = st.one_of(st.sampled_from([0.0, 1.0, float("nan"), float("inf"), -1.0, 5e-324]), st.floats(0, 1), st.floats())
+times = st.one_of(st.sampled_from([0, 1, 3600 * 10**9, 3600 * 10**9 + 1]), st.integers(-1, 3600 * 10**9))
+sizes = st.one_of(st.integers(0, 3), st.integers(0, 2**64 - 1))
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional=dict.fromkeys(("loss", "duplicate", "corrupt", "reorder"), chances)
+        | {"delay": times, "jitter": times, "rate": sizes, "limit": sizes, "gap": sizes, "seed": sizes},
+    ),
+    st.lists(st.one_of(st.integers(1, 10**6), st.integers(1, 2**59)), max_size=5),
+)
+def test_options_of_any_size_are_refused_or_lose_nothing_unseen(options, steps):
+    try:
+        line = Line(direction="both", **options)
+    except (ValueError, OverflowError):
+        return
+    for step in steps:
+        line.send(*PACKETS[:5])
+        line.send(*PACKETS[:5], back=True)
+        line.clock.advance(step)
+    for way, sink in (("out", line.right), ("in", line.left)):
+        counts = line.wire.counts[way]
+        assert counts["waiting"] <= options.get("limit", 1000)
+        assert len(sink.packets) + counts["waiting"] == 5 * len(steps) + counts["duplicate"] - counts["loss"] - counts["limit"]
+
+
 def test_a_receiver_without_room_holds_the_sender_up_and_nothing_is_lost():
     clock = VirtualClock()
     near, far = pair()

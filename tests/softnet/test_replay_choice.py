@@ -1,15 +1,19 @@
 """Which frames `fastring replay` sends, and by which interface, with tcpreplay's options and tcpprep's files."""
 
+import os
 import re
 import shutil
 import struct
 import subprocess
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 from scapy.utils import rdpcap
 
+from fastring.capture_selection import Selection
 from softnet.tcpprep import parse_packet_list, read_cache
 
 
@@ -174,6 +178,40 @@ def test_what_is_no_cache_file_is_refused(content, tmp_path):
     (tmp_path / "c").write_bytes(content)
     with pytest.raises(ValueError, match=str(tmp_path / "c")):
         read_cache(tmp_path / "c")
+
+
+@settings(max_examples=200)
+@given(
+    st.binary(max_size=60),
+    st.sampled_from([b"04\0\0", b"04  ", b"4\0\0\0", b"\xff\xff\xff\xff"]),
+    st.one_of(st.integers(0, 200), st.integers(0, 2**64 - 1)),
+    st.one_of(st.just(4), st.integers(0, 2**16 - 1)),
+    st.one_of(st.integers(0, 20), st.integers(0, 2**16 - 1)),
+    st.integers(0, 100),
+)
+def test_a_cache_file_of_any_content_is_refused_or_read(tmp_path_factory, content, version, packets, per_byte, comment, cut):
+    path = tmp_path_factory.getbasetemp() / "any.cache"
+    whole = b"tcpprep\0" + version + struct.pack(">QHH", packets, per_byte, comment) + content
+    path.write_bytes(whole[: len(whole) - cut] if cut < 40 else whole)
+    refused = None
+    try:
+        directions, count = read_cache(path)
+    except ValueError as error:
+        refused = str(error)
+    if refused is not None:
+        assert refused.startswith(f"{path}: ")
+        return
+    assert (count, len(directions)) == (packets, -(-packets // 4))
+    selection = Selection(cache=directions, cached=count)
+    assert [selection[number] for number in range(count + 1, count + 3)] == [None, None]
+    assert {selection[number] for number in range(1, count + 1)} <= {None, 0, 1}
+
+
+def test_a_cache_file_too_large_to_be_one_is_refused_unread(tmp_path):
+    path = cache(tmp_path / "large", [], packets=1 << 40)
+    os.truncate(path, 1 << 39)
+    with pytest.raises(ValueError, match=f"{path}: of 1099511627776 packets, and 4294967296 are the most"):
+        read_cache(path)
 
 
 # --- passes and memory ---
