@@ -8,6 +8,7 @@ sniffer and who waits for answers both see every packet. Unlike packet sockets, 
 from __future__ import annotations
 
 import errno
+import inspect
 import math
 import select
 import time
@@ -24,6 +25,7 @@ try:
     from scapy.layers.l2 import Ether
     from scapy.packet import Packet, Raw
     from scapy.plist import PacketList
+    from scapy.sendrecv import sendpfast as scapys_sendpfast
     from scapy.supersocket import SuperSocket
     from scapy.utils import EDecimal
 except ImportError as missing:
@@ -41,6 +43,7 @@ from softnet.wire.interface import wire_spec
 
 ROUNDS = 64  # bursts that sendpfast sends without letting other threads at the stack
 PASSES = 1000  # over the packets, in one run
+LOOP_COUNTS = "count" not in inspect.signature(scapys_sendpfast).parameters  # before scapy 2.6 `loop` is how many times
 
 
 class FastringSocket(SuperSocket):
@@ -262,12 +265,14 @@ def sendpfast(
 ) -> dict[str, Any] | None:
     """scapy's sendpfast, through the card: `x` at `pps`, `mbps`, `realtime` times the speed of its time stamps, or as fast as it goes.
 
-    `count` passes, or with `loop` until Ctrl-C. `iface`: what FastringSocket takes, or a FastringSocket; by default what
-    `conf.L2socket` is on. `parse_results`: return scapy's dictionary of what tcpreplay would have printed. `file_cache` is how it
-    always is. Raises ValueError for options that contradict each other, and for `replay_args`, which are tcpreplay's.
+    `count` passes, or with `loop` until Ctrl-C; with scapy 2.5, `loop` passes, as there. `iface`: what FastringSocket takes, or a
+    FastringSocket; by default what `conf.L2socket` is on. `parse_results`: return scapy's dictionary of what tcpreplay would have printed.
+    `file_cache` is how it always is. Raises ValueError for options that contradict each other, and for `replay_args`, tcpreplay's.
     """
     if replay_args:
         raise ValueError(f"there is no tcpreplay here to take {' '.join(replay_args)}")
+    if LOOP_COUNTS and not count:
+        count, loop = loop, 0
     if count and loop:
         raise ValueError("sendpfast sends `count` times or in a `loop`, not both")
     packets = PacketBurst(x)

@@ -208,6 +208,14 @@ def test_sendpfast_counts_what_it_could_not_send_and_gives_no_results_unasked():
     assert wire.packets == 2
 
 
+@pytest.mark.parametrize(("loop", "passes"), [(0, 1), (3, 3)])
+def test_sendpfast_takes_loop_for_a_number_where_scapy_does(monkeypatch, loop, passes):
+    """Scripts written for scapy 2.5 say loop=3."""
+    monkeypatch.setattr("softnet.scapy_io.LOOP_COUNTS", True)
+    results = sendpfast(REQUESTS[:2], iface=NullWire(), loop=loop, parse_results=True)
+    assert results["packets"] == 2 * passes
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
