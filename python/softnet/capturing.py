@@ -16,7 +16,10 @@ from fastring.burst import BurstSink
 from fastring.capture_ring import CaptureRing
 from fastring.capture_writer import CaptureWriter
 from fastring.clock import MonotonicClock
+from fastring.measure import MeasuringSink
 from fastring.port import WirePort
+from softnet.observe import Observation
+from softnet.sampling import Counted, WireSample
 from softnet.wire import open_wire
 from softnet.wire.interface import wire_spec
 
@@ -90,6 +93,8 @@ class Capturing:
     `snaplen`: bytes kept of each packet; `count`: packets; `duration`: seconds; `filter`: an expression as tcpdump's. `file_size`
     (bytes), `file_seconds` and `files`: where the next file begins, see FileNames. `format`: by default what the name ends in.
 
+    `observation`: who watches; it stays its owner's, who writes its report with `histograms`.
+
     All is opened here: raises ValueError, OSError. Then `run`, once.
     """
 
@@ -106,7 +111,10 @@ class Capturing:
         file_seconds: int | None = None,
         files: int | None = None,
         format: Literal["pcap", "pcapng"] | None = None,
+        observation: Observation | None = None,
     ) -> None:
+        self.spec = spec
+        self.observation = Observation() if observation is None else observation
         self.path = os.fspath(path)
         if self.path == "-" and (file_size or file_seconds):
             raise ValueError("standard output is one file: it has no next one")
@@ -123,8 +131,10 @@ class Capturing:
                 raise ValueError(f"nothing arrives on the wire {spec!r} by itself: capture from one that leads out of the process")
             self.ring = CaptureRing(self._next_file, file_bytes=file_size or 0, file_ns=10**9 * (file_seconds or 0), count=count)
             undo.callback(self.ring.close)
-            self.filter = None if program is None else FilterSink(self.ring, program)
-            sink: BurstSink = self.ring if self.filter is None else self.filter
+            self.measured = None if self.observation.report_file is None else MeasuringSink(self.ring)
+            sink: BurstSink = self.ring if self.measured is None else self.measured
+            self.filter = None if program is None else FilterSink(sink, program)
+            sink = sink if self.filter is None else self.filter
             self.port = undo.enter_context(WirePort(self.wire, sink=sink, clock=self.clock))
             self._undo = undo.pop_all()
 
@@ -147,13 +157,14 @@ class Capturing:
         number = self.wire.fileno()
         if number is not None:
             waiter.register(number, select.POLLIN)
-        with self._undo:
+        with self._undo as undo:
+            undo.enter_context(self.observation.during(self.clock, [Counted(self.spec, self._sample)]))
             try:
                 while not self.ring.full and (deadline is None or time.monotonic() < deadline):
                     if self.port.poll() == 0:
                         self.ring.flush()  # whoever reads along sees it now
-                        left = TURN if deadline is None else min(TURN, max(0.0, deadline - time.monotonic()))
-                        waiter.poll(1000 * left)
+                        waiter.poll(1000 * self._idle(deadline))
+                    self.clock.fire_due()
             except KeyboardInterrupt:
                 pass  # how most captures end
             except OSError as error:
@@ -161,6 +172,22 @@ class Capturing:
             self.result.seconds = time.monotonic() - started
             self._finish()
         return self.result
+
+    def _idle(self, deadline: float | None) -> float:
+        """Seconds to sleep while nothing comes: until the end by time, or a timer."""
+        left = TURN if deadline is None else min(TURN, max(0.0, deadline - time.monotonic()))
+        timer = self.clock.next_deadline
+        return left if timer is None else min(left, max(0.0, (timer - self.clock.monotonic_ns()) / 1e9))
+
+    def _sample(self) -> WireSample:
+        dropped = sum(self.wire.drops.values()) + sum(self.ring.drops.values())
+        return WireSample(self.port.rx_packets, self.port.rx_bytes, dropped)
+
+    def histograms(self) -> dict[str, list[tuple[int, int]]]:
+        """Sizes of what the filter let through, and the gaps between, for a report: if it was measured."""
+        if self.measured is None:
+            return {}
+        return {"frame_sizes": self.measured.sizes.buckets(), "gaps_ns": self.measured.gaps.buckets()}
 
     def _finish(self) -> None:
         try:

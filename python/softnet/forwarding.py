@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from e1000.device import E1000Device
-from fastring.burst import Burst, RepeatSource
+from fastring.burst import Burst, BurstSink, RepeatSource
 from fastring.checksum import checksum
 from fastring.clock import MonotonicClock
 from fastring.forward import (
@@ -20,10 +20,13 @@ from fastring.forward import (
     FORWARD_RXONLY,
     Forwarder,
 )
+from fastring.histogram import Histogram
+from fastring.measure import MeasuringSink
 from fastring.transmitter import Transmitter
 from fastring.wire import Wire
 from softnet.ethernet import ETH_DATA_LEN, random_ether_addr
 from softnet.netdev import NetDevice
+from softnet.observe import Observation
 from softnet.plug import plug_card
 from softnet.stack import Stack
 from softnet.wire import open_wire
@@ -91,7 +94,8 @@ class Forwarding:
     """Packets of the wire `into` to the wire `out`, each a spec or a Wire, through a card and its driver at either; `both`: and back.
 
     `mode` is one of MODES. icmpecho and rxonly need no `out`, txonly and flowgen no `into`. `vlan_push` (a TCI), `vlan_pop`: see Forwarder.
-    `peer`: whom mac sends to. `count`: packets to receive, or to send; `duration`: seconds. Raises ValueError, OSError; then `run`, once.
+    `peer`: whom mac sends to. `count`: packets to receive, or to send; `duration`: seconds. `observation`: who watches; it stays its
+    owner's, who writes its report with `histograms`. Raises ValueError, OSError; then `run`, once.
     """
 
     def __init__(
@@ -110,11 +114,14 @@ class Forwarding:
         flows: int = 1024,
         mtu: int = ETH_DATA_LEN,
         stack: Stack | None = None,
+        observation: Observation | None = None,
     ) -> None:
         _check(mode, into, out, both=both, vlan=vlan_push is not None or vlan_pop, length=length, flows=flows, mtu=mtu)
         self.mode, self.count, self.duration = mode, count, duration
         self.stack = Stack(clock=MonotonicClock()) if stack is None else stack
         self.result = ForwardResult(mode)
+        self.observation = Observation() if observation is None else observation
+        self.measured: list[MeasuringSink] = []
         self.forwarders: list[Forwarder] = []
         self.sender: Transmitter | None = None
         with ExitStack() as undo:
@@ -159,14 +166,19 @@ class Forwarding:
         target = None if sender is None else sender.device.xmit_target
         source = bytes(6) if sender is None else bytes(sender.device.dev_addr)
         forwarder = Forwarder(target, RECEIVING[self.mode], source=source, **options)
-        receiver.device.sink = forwarder
+        sink: BurstSink = forwarder
+        if self.observation.report_file is not None:
+            sink = MeasuringSink(forwarder)
+            self.measured.append(sink)
+        receiver.device.sink = sink
         self.forwarders.append(forwarder)
 
     def run(self) -> ForwardResult:
         """Forward until the count, the time, Ctrl-C, or the end of a wire, which is a `problem`."""
         started = time.monotonic()
         deadline = None if self.duration is None else started + self.duration
-        with self._undo:
+        with self._undo as undo:
+            undo.enter_context(self.observation.during(self.stack.clock, [port.device for port in self.ports]))
             try:
                 while not self._done() and (deadline is None or time.monotonic() < deadline):
                     if self.sender is not None:
@@ -211,6 +223,15 @@ class Forwarding:
         if result.seconds > 0:
             packets = self.sender.packets if self.sender is not None else result.received
             result.pps = packets / result.seconds
+
+    def histograms(self) -> dict[str, list[tuple[int, int]]]:
+        """Sizes of packets received to be forwarded, and of one way the gaps between them, for a report: what of it was measured."""
+        if not self.measured:
+            return {}
+        sizes = Histogram()
+        for measured in self.measured:
+            sizes.add(measured.sizes)
+        return {"frame_sizes": sizes.buckets(), "gaps_ns": self.measured[0].gaps.buckets()}
 
     def close(self) -> None:
         """Close what was opened, if `run` did not; again is harmless."""

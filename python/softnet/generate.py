@@ -11,8 +11,10 @@ from typing import Any
 from e1000.bus import HostMemory
 from e1000.device import E1000Device
 from e1000.driver.param import MAX_MTU
-from fastring.burst import CountingSink
+from fastring.burst import BurstSink, CountingSink
 from fastring.clock import Clock, MonotonicClock, VirtualClock
+from fastring.histogram import Histogram
+from fastring.measure import MeasuringSink
 from fastring.pacer import Pacer
 from fastring.stream_sink import StreamSink
 from fastring.transmitter import Transmitter
@@ -20,6 +22,7 @@ from fastring.wire import Wire
 from softnet.ethernet import ETH_DATA_LEN, ETH_HLEN
 from softnet.generate_result import GenerateResult, StreamResult, account_stream
 from softnet.netdev import NetDevice
+from softnet.observe import Observation
 from softnet.plug import plug_card
 from softnet.stack import Stack
 from softnet.stream_fields import parse_rate
@@ -38,7 +41,8 @@ class Generate:
 
     `receive_wire`: where they come out again, if not at the other end of `wire` (a second interface, say), or "" where they come back to
     the card that sends. `duration`: seconds; `rate`, `topspeed`, `seed`: see `make_source`. `clock`: "virtual" has every packet arrive
-    at the time its schedule says, the same each time. Everything is checked and opened here: raises StreamError, OSError or ValueError
+    at the time its schedule says, the same each time. `observation`: who watches; it stays its owner's, who writes its report with
+    `histograms`. Everything is checked and opened here: raises StreamError, OSError or ValueError
     before a packet is sent. Then `run`, once.
     """
 
@@ -54,12 +58,16 @@ class Generate:
         topspeed: bool = False,
         seed: int = 0,
         drain: float = DRAIN,
+        observation: Observation | None = None,
     ) -> None:
         if clock not in ("real", "virtual"):
             raise ValueError(f"the clock is 'real' or 'virtual', not {clock!r}")
         if duration is not None and not 1e-9 <= duration <= MOST_SECONDS:
             raise ValueError(f"a duration is above 0 seconds, not {duration:g}")
         self.streams, self.drain = list(streams), drain
+        self.observation = Observation() if observation is None else observation
+        self.measured: MeasuringSink | None = None
+        self.pacer: Pacer | None = None
         self.clock: Clock = MonotonicClock() if clock == "real" else VirtualClock(realtime=10**18)
         total = None if rate is None else parse_rate(rate)
         self.source = make_source(self.streams, self.clock, rate=total, topspeed=topspeed, duration=duration, seed=seed)
@@ -90,15 +98,17 @@ class Generate:
             if self.receiving is not None:
                 receiver = self._plug(undo, stack, memory, self.receiving, FAR_MAC)
             if receiver is not None:
-                receiver.sink, receiver.promiscuous = self.sink, True
-            for device in [near] if receiver in (near, None) else [receiver, near]:
+                receiver.sink, receiver.promiscuous = self._measuring(), True
+            devices = [near] if receiver in (near, None) else [receiver, near]
+            for device in devices:
                 undo.enter_context(device)
             iova = memory.map(self.source.memory)
             undo.callback(memory.unmap, iova)
             undo.callback(near.stop)  # before the memory goes; again is harmless
             self.source.mapped_at(iova, near.xmit_target)
-            pacer = Pacer(self.clock, by="times") if self.source.paced else None
-            self.sender = near.transmitter(pacer=pacer)
+            self.pacer = Pacer(self.clock, by="times") if self.source.paced else None
+            self.sender = near.transmitter(pacer=self.pacer)
+            undo.enter_context(self.observation.during(self.clock, reversed(devices)))
             began = self.clock.monotonic_ns()
             try:
                 self._play(self.sender, progress)
@@ -107,8 +117,28 @@ class Generate:
             except OSError as error:
                 self._fail_by_wire(error)
                 self.result.seconds = self.result.seconds or (self.clock.monotonic_ns() - began) / 1e9
-            self._account(pacer, receives=receiver is not None)
+            self._account(self.pacer, receives=receiver is not None)
         return self.result
+
+    def histograms(self) -> dict[str, list[tuple[int, int]]]:
+        """Sizes of what arrived, the gaps between, latencies, and how late packets left, for a report: what of it was measured."""
+        found = {}
+        if self.measured is not None:
+            found = {"frame_sizes": self.measured.sizes.buckets(), "gaps_ns": self.measured.gaps.buckets()}
+        latencies = self.latencies()
+        if latencies.total:
+            found["latency_ns"] = latencies.buckets()
+        if self.pacer is not None:
+            found["lateness_ns"] = self.pacer.lateness.buckets()
+        return found
+
+    def latencies(self) -> Histogram:
+        """Those of all streams, in ns."""
+        latencies = Histogram()
+        for stream in self.result.streams:
+            if stream.histogram is not None:
+                latencies.add(stream.histogram)
+        return latencies
 
     @property
     def counts_losses(self) -> bool:
@@ -118,6 +148,13 @@ class Generate:
     def close(self) -> None:
         """Close what was opened, if `run` did not; again is harmless."""
         self._undo.close()
+
+    def _measuring(self) -> BurstSink:
+        """What receives, measured where a report wants that."""
+        if self.observation.report_file is None:
+            return self.sink
+        self.measured = MeasuringSink(self.sink)
+        return self.measured
 
     def _open(self, undo: ExitStack, spec: str) -> Cabling:
         cabling = open_wire(spec, clock=self.clock)

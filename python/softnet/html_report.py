@@ -17,7 +17,7 @@ STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; } td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
+div.wide { overflow-x: auto; } .number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 svg { width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: currentColor; }
 svg .grid { stroke: var(--faint); stroke-width: 1; } p.note { color: #888; }
 """.strip()
@@ -26,8 +26,14 @@ svg .grid { stroke: var(--faint); stroke-width: 1; } p.note { color: #888; }
 SUMMARY = (
     ("sent", "frames sent"),
     ("received", "frames received"),
+    ("forwarded", "frames sent on"),
+    ("captured", "frames captured"),
+    ("truncated", "frames cut short"),
+    ("filtered", "frames filtered"),
+    ("not_wanted", "frames after the last one"),
+    ("foreign", "frames of no stream"),
     ("lost", "frames lost"),
-    ("bytes", "bytes sent"),
+    ("bytes", "bytes"),
     ("received_bytes", "bytes received"),
     ("seconds", "seconds"),
     ("pps", "packets per second"),
@@ -49,24 +55,28 @@ def write_report(
     result: Mapping[str, Any],
     series: Mapping[str, Any],
     histograms: Mapping[str, Sequence[tuple[int, int]]] | None = None,
+    where: Mapping[str, str] = WHERE,
 ) -> None:
     """Write the page. `result`: what --json prints; `series`: of softnet.sampling; `histograms`: by name, (value, count) pairs.
+
+    `where`: what causes of drops mean.
 
     Raises OSError.
     """
     told = {name: [list(pair) for pair in pairs] for name, pairs in (histograms or {}).items()}
     data = {"result": dict(result), "series": dict(series), "histograms": told}
-    page = "\n".join(_page(title, data))
+    page = "\n".join(_page(title, data, where))
     with open(path, "w", encoding="utf-8") as file:
         file.write(page)
 
 
-def _page(title: str, data: Mapping[str, Any]) -> Iterable[str]:
+def _page(title: str, data: Mapping[str, Any], where: Mapping[str, str]) -> Iterable[str]:
     yield "<!DOCTYPE html>"
     yield f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style></head><body>'
     yield f"<h1>{escape(title)}</h1>"
     yield from _summary(data["result"])
-    yield from _drops(data["result"])
+    yield from _parts(data["result"])
+    yield from _drops(data["result"], where)
     yield from _over_time(data["series"])
     yield from _histograms(data["histograms"])
     embedded = json.dumps(data).replace("<", "\\u003c")  # so that no text in it ends the script
@@ -75,9 +85,13 @@ def _page(title: str, data: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _number(value: object) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return escape(str(value))
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.6f}".rstrip("0").rstrip(".")
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:,.6f}".rstrip("0").rstrip(".")
 
 
 def _summary(result: Mapping[str, Any]) -> Iterable[str]:
@@ -85,32 +99,78 @@ def _summary(result: Mapping[str, Any]) -> Iterable[str]:
     yield "<table>"
     yield from (f'<tr><th>{escape(told)}</th><td class="number">{_number(value)}</td></tr>' for told, value in rows)
     yield "</table>"
-    yield from (f"<p><strong>{escape(problem)}</strong></p>" for problem in result.get("problems", ()))
+    problem = result.get("problem")
+    problems = [*result.get("problems", ()), *([] if problem is None else [problem])]
+    yield from (f"<p><strong>{escape(problem)}</strong></p>" for problem in problems)
 
 
-def _drops(result: Mapping[str, Any]) -> Iterable[str]:
-    drops = result.get("drops") or {}
+# Lists in a result, and which columns of theirs make a table; jitter is in ns.
+PARTS = (
+    ("streams", "Streams", ("name", "sent", "received", "lost", "duplicates", "reordered", "stale", "jitter")),
+    ("ports", "Cards", ("wire", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes")),
+    ("interfaces", "Interfaces", ("wire", "sent", "bytes", "received")),
+)
+PERCENTILES = ("min", "mean", "p50", "p90", "p99", "p99_9", "max")
+
+
+def _parts(result: Mapping[str, Any]) -> Iterable[str]:
+    """What there are several of: streams, cards, interfaces."""
+    for key, title, names in PARTS:
+        rows = result.get(key)
+        if not rows:
+            continue
+        yield f"<h2>{escape(title)}</h2>"
+        yield from _table(names, [[row[name] for name in names] for row in rows])
+        timed = [[row[names[0]], *(row["latency"][name] for name in PERCENTILES)] for row in rows if row.get("latency")]
+        if timed:
+            yield "<h2>Latency, in ns</h2>"
+            yield from _table([names[0], *PERCENTILES], timed)
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterable[str]:
+    """The first column names a row, the others are numbers."""
+    heads = "".join(f'<th class="number">{escape(name.replace("_", " "))}</th>' for name in names[1:])
+    yield f'<div class="wide"><table><tr><th>{escape(names[0])}</th>{heads}</tr>'
+    for first, *numbers in rows:
+        yield f"<tr><th>{escape(str(first))}</th>{''.join(f'<td class=number>{_number(value)}</td>' for value in numbers)}</tr>"
+    yield "</table></div>"
+
+
+def _drops(result: Mapping[str, Any], where: Mapping[str, str]) -> Iterable[str]:
+    """Of the whole, and of each of its cards where those have their own."""
+    causes = [(cause, frames, "") for cause, frames in (result.get("drops") or {}).items()]
+    for port in result.get("ports", ()):
+        causes += [(cause, frames, port["wire"]) for cause, frames in port["drops"].items()]
     yield "<h2>Drops by cause</h2>"
-    if not drops:
+    if not causes:
         yield "<p>None.</p>"
         return
     yield "<table>"
-    for cause, frames in sorted(drops.items(), key=lambda pair: -pair[1]):
-        yield f'<tr><th>{escape(cause)}</th><td class="number">{_number(frames)}</td><td>{escape(WHERE.get(cause, ""))}</td></tr>'
+    for cause, frames, wire in sorted(causes, key=lambda row: -row[1]):
+        told = where.get(cause, "") + (f" ({wire})" if wire else "")
+        yield f'<tr><th>{escape(cause)}</th><td class="number">{_number(frames)}</td><td>{escape(told)}</td></tr>'
     yield "</table>"
 
 
 def _over_time(series: Mapping[str, Any]) -> Iterable[str]:
     seconds, devices = series["seconds"], series["devices"]
+    if _ends_short(seconds):
+        seconds, devices = seconds[:-1], {name: {key: column[:-1] for key, column in columns.items()} for name, columns in devices.items()}
     if len(seconds) < 2:
         yield '<p class="note">The run was too short for anything over time.</p>'
         return
 
+    def having(counter: str) -> dict[str, Mapping[str, Sequence[int]]]:
+        """Devices that count this; a wire without a card has no ring and no interrupts."""
+        return {name: columns for name, columns in devices.items() if counter in columns}
+
     def rate(counter: str, scale: float = 1) -> dict[str, list[float]]:
-        return {name: [scale * value for value in rates(seconds, columns[counter])] for name, columns in devices.items()}
+        return {name: [scale * value for value in rates(seconds, columns[counter])] for name, columns in having(counter).items()}
 
     def chart(title: str, values: dict[str, list[float]], unit: str = "") -> Iterable[str]:
         """The first sample has no rate, and is left out."""
+        if not values:
+            return
         yield f"<h2>{escape(title)}</h2>"
         yield lines(title, seconds[1:], {name: column[1:] for name, column in values.items()}, unit=unit)
 
@@ -123,8 +183,14 @@ def _over_time(series: Mapping[str, Any]) -> Iterable[str]:
         ("Interrupts", "handled", "interrupts", 1, "/s"),
     ):
         yield from chart(f"{title}, {told}", rate(counter, scale), unit)
-    yield from chart("Transmit ring, descriptors in use", {name: columns["tx_in_flight"] for name, columns in devices.items()})
-    yield from chart("Packets per poll", {name: _per_poll(columns) for name, columns in devices.items()})
+    in_flight = {name: [float(used) for used in columns["tx_in_flight"]] for name, columns in having("tx_in_flight").items()}
+    yield from chart("Transmit ring, descriptors in use", in_flight)
+    yield from chart("Packets per poll", {name: _per_poll(columns) for name, columns in having("polls").items()})
+
+
+def _ends_short(seconds: Sequence[float]) -> bool:
+    """Whether the last sample, which the run's end made, is too close to the one before for a rate that says anything."""
+    return len(seconds) > 2 and seconds[-1] - seconds[-2] < 0.5 * (seconds[1] - seconds[0])
 
 
 def _per_poll(columns: Mapping[str, Sequence[int]]) -> list[float]:

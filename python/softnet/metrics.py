@@ -8,7 +8,7 @@ import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from softnet.sampling import DeviceSample, Sample
+from softnet.sampling import Sample
 
 DEFAULT_ADDRESS = "127.0.0.1:9110"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -33,8 +33,9 @@ def metrics_text(sample: Sample | None) -> str:
     lines = []
     for name, kind, told, counter in METRICS:
         lines += [f"# HELP {name} {told}", f"# TYPE {name} {kind}"]
-        for device, counters in (sample.devices if sample is not None else dict[str, DeviceSample]()).items():
-            lines.append(f'{name}{{device="{_escaped(device)}"}} {getattr(counters, counter)}')
+        for device, counters in () if sample is None else sample.devices.items():
+            if hasattr(counters, counter):  # a wire without a card has but some
+                lines.append(f'{name}{{device="{_escaped(device)}"}} {getattr(counters, counter)}')
     return "\n".join(lines) + "\n"
 
 

@@ -12,7 +12,8 @@ from softnet.html_report import write_report
 from softnet.metrics import MetricsServer
 from softnet.netdev import NetDevice
 from softnet.png_report import check_matplotlib, write_png
-from softnet.sampling import Sample, Sampler, StatsFile, series
+from softnet.report import WHERE
+from softnet.sampling import Counted, Sample, Sampler, StatsFile, series
 
 REPORT_INTERVAL = 0.1  # seconds
 
@@ -67,7 +68,7 @@ class Observation:
         return bool(self.listeners) or self.report_file is not None
 
     @contextmanager
-    def during(self, clock: Clock, devices: Iterable[NetDevice]) -> Iterator[None]:
+    def during(self, clock: Clock, devices: Iterable[NetDevice | Counted]) -> Iterator[None]:
         """Sample `devices` by `clock` from here to the end of the block, if anybody watches."""
         if not self.wanted:
             yield
@@ -84,15 +85,22 @@ class Observation:
             return None
         return f"{self.stats_file.path}: {self.stats_file.error.strerror}: {self.stats_file.lost} samples are missing"
 
-    def report(self, title: str, result: Mapping[str, Any], histograms: Mapping[str, Sequence[tuple[int, int]]]) -> None:
-        """Write the page or picture, if one was asked for. Raises OSError."""
+    def report(
+        self,
+        title: str,
+        result: Mapping[str, Any],
+        histograms: Mapping[str, Sequence[tuple[int, int]]],
+        *,
+        where: Mapping[str, str] = WHERE,
+    ) -> None:
+        """Write the page or picture, if one was asked for; `where`: what causes of drops mean. Raises OSError."""
         if self.report_file is None:
             return
         told = series(self.samples)
         if self.report_file.endswith(".png"):
             write_png(self.report_file, title=title, series=told, histograms=histograms)
         else:
-            write_report(self.report_file, title=title, result=result, series=told, histograms=histograms)
+            write_report(self.report_file, title=title, result=result, series=told, histograms=histograms, where=where)
 
     def close(self) -> None:
         """Close the file, and serve no more; again is harmless."""

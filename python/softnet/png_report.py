@@ -33,6 +33,8 @@ def write_png(path: str | os.PathLike[str], *, title: str, series: Mapping[str, 
     seconds = series["seconds"]
     for name, columns in series["devices"].items():
         for way, style in (("tx", "-"), ("rx", "--")):
+            if f"{way}_packets" not in columns:  # a wire's, which only receives
+                continue
             mbits = [8e-6 * rate for rate in rates(seconds, columns[f"{way}_bytes"])]
             throughput.plot(seconds[1:], mbits[1:], style, label=f"{name} {way}")
             packets.plot(seconds[1:], rates(seconds, columns[f"{way}_packets"])[1:], style, label=f"{name} {way}")

@@ -1,4 +1,4 @@
-"""Sampling: what the devices of a stack count, now and then while it runs, for tables, files, metrics and reports."""
+"""Sampling: what devices, or wires without one, count now and then while they run, for tables, files, metrics and reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from fastring.clock import Clock, TimerHandle
 from softnet.netdev import NetDevice
@@ -35,11 +35,27 @@ class DeviceSample:
 
 
 @dataclass(frozen=True)
+class WireSample:
+    """What came from a wire that is plugged into no card, and what it or who takes it dropped."""
+
+    rx_packets: int
+    rx_bytes: int
+    dropped: int
+
+
+@dataclass(frozen=True)
 class Sample:
     """All devices at one time: `seconds` since the sampling began, on the stack's clock."""
 
     seconds: float
-    devices: dict[str, DeviceSample]
+    devices: dict[str, DeviceSample | WireSample]
+
+
+class Counted(NamedTuple):
+    """What a Sampler asks: `sample` is called where timers fire."""
+
+    name: str
+    sample: Callable[[], DeviceSample | WireSample]
 
 
 def sample_device(device: NetDevice) -> DeviceSample:
@@ -60,6 +76,11 @@ def sample_device(device: NetDevice) -> DeviceSample:
     )
 
 
+def counted(device: NetDevice) -> Counted:
+    """A device, for a Sampler."""
+    return Counted(device.name, lambda: sample_device(device))
+
+
 class Sampler:
     """Take a Sample of `devices` every `interval` seconds of `clock`, from `start` to `stop`, and tell each of `listeners`.
 
@@ -67,11 +88,11 @@ class Sampler:
     Listeners hear of all. Runs on the clock's thread, wherever timers fire; what a listener raises is the clock's error.
     """
 
-    def __init__(self, clock: Clock, devices: Iterable[NetDevice], *, interval: float = 1.0) -> None:
+    def __init__(self, clock: Clock, devices: Iterable[NetDevice | Counted], *, interval: float = 1.0) -> None:
         if not 0 < interval <= 1e6:
             raise ValueError(f"samples are taken every 0 to 1e6 seconds, not {interval}")
         self.clock = clock
-        self.devices = list(devices)
+        self.devices = [device if isinstance(device, Counted) else counted(device) for device in devices]
         self.interval = interval
         self.listeners: list[Callable[[Sample], object]] = []
         self.samples: list[Sample] = []
@@ -89,7 +110,7 @@ class Sampler:
     def take(self) -> Sample:
         """Take one now."""
         seconds = (self.clock.monotonic_ns() - self._began) / 1e9
-        sample = Sample(seconds, {device.name: sample_device(device) for device in self.devices})
+        sample = Sample(seconds, {device.name: device.sample() for device in self.devices})
         if self._taken % self.kept_every == 0:
             self.samples.append(sample)
         self._taken += 1

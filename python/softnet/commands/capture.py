@@ -8,6 +8,7 @@ import sys
 
 from softnet.cli_parser import Help, Parser, count, seconds
 from softnet.commands.common import LOST, OK, beside, complain, is_stdout
+from softnet.commands.observing import add_observation_options, observation_of
 from softnet.wire import wires_help
 
 PROG = "fastring capture"
@@ -66,6 +67,7 @@ def parser() -> Parser:
     capture.add_argument("-W", "--files", type=_some, metavar="N", help="with -C: N files in a ring; with -G alone: stop after N files")
     capture.add_argument("--format", choices=("pcap", "pcapng"), help="whatever the file's name says")
     capture.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    add_observation_options(capture)
     return capture
 
 
@@ -77,21 +79,25 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
     expressions = [text for text in (arguments.filter, " ".join(arguments.expression)) if text]
     if len(expressions) == 2:
         raise ValueError("an expression is given by --filter or at the end, not both")
-    capturing = Capturing(
-        arguments.wire,
-        arguments.file,
-        snaplen=arguments.snaplen,
-        count=arguments.count,
-        duration=arguments.duration,
-        filter=expressions[0] if expressions else None,
-        file_size=arguments.file_size and arguments.file_size * MEGABYTE,
-        file_seconds=arguments.rotate_seconds,
-        files=arguments.files,
-        format=arguments.format,
-    )
-    print(f"{PROG}: capturing on {arguments.wire}", file=sys.stderr)
     captures = is_stdout(arguments.file)
-    result = capturing.run()
+    with observation_of(arguments) as observation:
+        capturing = Capturing(
+            arguments.wire,
+            arguments.file,
+            snaplen=arguments.snaplen,
+            count=arguments.count,
+            duration=arguments.duration,
+            filter=expressions[0] if expressions else None,
+            file_size=arguments.file_size and arguments.file_size * MEGABYTE,
+            file_seconds=arguments.rotate_seconds,
+            files=arguments.files,
+            format=arguments.format,
+            observation=observation,
+        )
+        print(f"{PROG}: capturing on {arguments.wire}", file=sys.stderr)
+        result = capturing.run()
+        result.problem = result.problem or observation.problem()
+        observation.report(f"{PROG} {arguments.wire}", result.as_dict(), capturing.histograms())
     if result.problem is not None:
         complain(PROG, result.problem)
     text = json.dumps(result.as_dict()) if arguments.json else capture_text(result)

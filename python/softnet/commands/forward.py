@@ -7,6 +7,7 @@ import json
 
 from softnet.cli_parser import Help, Parser, count, seconds
 from softnet.commands.common import LOST, OK, complain
+from softnet.commands.observing import add_observation_options, observation_of
 from softnet.wire import wires_help
 
 PROG = "fastring forward"
@@ -60,29 +61,34 @@ def parser() -> Parser:
     forward.add_argument("--flows", type=count, default=1024, metavar="N", help="flows of flowgen (default: 1024)")
     forward.add_argument("--mtu", type=count, default=1500, metavar="N", help="MTU of both cards, 46 to 16110 (default: 1500)")
     forward.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    add_observation_options(forward)
     return forward
 
 
 def run(arguments: argparse.Namespace) -> tuple[int, str]:
     """Do it; returns the exit status and what to print."""
     from softnet.forwarding import Forwarding
-    from softnet.report_forward import forward_text
+    from softnet.report_forward import FORWARD_WHERE, forward_text
 
-    forwarding = Forwarding(
-        arguments.into,
-        arguments.out,
-        mode=arguments.mode,
-        both=arguments.both,
-        peer=arguments.peer,
-        vlan_push=arguments.vlan_push,
-        vlan_pop=arguments.vlan_pop,
-        count=arguments.count,
-        duration=arguments.duration,
-        length=arguments.length,
-        flows=arguments.flows,
-        mtu=arguments.mtu,
-    )
-    result = forwarding.run()
+    with observation_of(arguments) as observation:
+        forwarding = Forwarding(
+            arguments.into,
+            arguments.out,
+            mode=arguments.mode,
+            both=arguments.both,
+            peer=arguments.peer,
+            vlan_push=arguments.vlan_push,
+            vlan_pop=arguments.vlan_pop,
+            count=arguments.count,
+            duration=arguments.duration,
+            length=arguments.length,
+            flows=arguments.flows,
+            mtu=arguments.mtu,
+            observation=observation,
+        )
+        result = forwarding.run()
+        result.problem = result.problem or observation.problem()
+        observation.report(f"{PROG} --mode {arguments.mode}", result.as_dict(), forwarding.histograms(), where=FORWARD_WHERE)
     if result.problem is not None:
         complain(PROG, result.problem)
     text = json.dumps(result.as_dict()) if arguments.json else forward_text(result)

@@ -8,6 +8,7 @@ from typing import Any
 
 from softnet.cli_parser import BAD, Help, Parser, count
 from softnet.commands.common import INTERRUPTED, LOST, OK, beside, complain, is_stdout, live_line, udp_template
+from softnet.commands.observing import add_observation_options, observation_of
 from softnet.wire import wires_help
 
 PROG = "fastring generate"
@@ -51,34 +52,34 @@ def parser() -> Parser:
     generate.add_argument("--no-signature", action="store_true", help="no sequence numbers and stamps in the payload")
     generate.add_argument("--histogram", metavar="FILE", help="write all latencies to FILE, in µs, as HdrHistogram's plotters read it")
     generate.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    add_observation_options(generate)
     return generate
 
 
 def run(arguments: argparse.Namespace) -> tuple[int, str]:
     """Do it; returns the exit status and what to print."""
-    from fastring.histogram import Histogram
     from softnet.generate import Generate, StreamError
     from softnet.generate_result import generate_text
 
-    try:
-        streams, settings = _streams(arguments)
-        run_of_it = Generate(streams, **settings)
-    except StreamError as error:
-        for mistake in error.mistakes:
-            complain(PROG, mistake)
-        return BAD, ""
-    counts = [stream.count for stream in streams]
-    with live_line(sum(number or 0 for number in counts) if None not in counts else None, "generating") as progress:
-        result = run_of_it.run(progress)
+    with observation_of(arguments) as observation:
+        try:
+            streams, settings = _streams(arguments)
+            run_of_it = Generate(streams, observation=observation, **settings)
+        except StreamError as error:
+            for mistake in error.mistakes:
+                complain(PROG, mistake)
+            return BAD, ""
+        counts = [stream.count for stream in streams]
+        with live_line(sum(number or 0 for number in counts) if None not in counts else None, "generating") as progress:
+            result = run_of_it.run(progress)
+        if (problem := observation.problem()) is not None:
+            result.problems.append(problem)
+        observation.report(PROG, result.as_dict(), run_of_it.histograms())
     for problem in result.problems:
         complain(PROG, problem)
     if arguments.histogram is not None:
-        latencies = Histogram()
-        for stream in result.streams:
-            if stream.histogram is not None:
-                latencies.add(stream.histogram)
         with open(arguments.histogram, "w", encoding="ascii") as file:
-            file.write(latencies.percentiles_text(scale=1000))
+            file.write(run_of_it.latencies().percentiles_text(scale=1000))
     text = json.dumps(result.as_dict()) if arguments.json else generate_text(result)
     text = beside(text, is_stdout(settings.get("wire", "").partition(":")[2]))
     if result.interrupted:
