@@ -158,7 +158,7 @@ class Capturing:
         if number is not None:
             waiter.register(number, select.POLLIN)
         with self._undo as undo:
-            undo.enter_context(self.observation.during(self.clock, [Counted(self.spec, self._sample)]))
+            undo.enter_context(self.observation.during(self.clock, [Counted(self.spec, self._sample)], lambda: self.ring.packets))
             try:
                 while not self.ring.full and (deadline is None or time.monotonic() < deadline):
                     if self.port.poll() == 0:

@@ -178,7 +178,7 @@ class Forwarding:
         started = time.monotonic()
         deadline = None if self.duration is None else started + self.duration
         with self._undo as undo:
-            undo.enter_context(self.observation.during(self.stack.clock, [port.device for port in self.ports]))
+            undo.enter_context(self.observation.during(self.stack.clock, [port.device for port in self.ports], lambda: self.packets_done))
             try:
                 while not self._done() and (deadline is None or time.monotonic() < deadline):
                     if self.sender is not None:
@@ -200,7 +200,12 @@ class Forwarding:
     def _done(self) -> bool:
         if self.count is None:
             return False
-        return (self.sender.packets if self.sender is not None else self.forwarders[0].rx_packets) >= self.count
+        return self.packets_done >= self.count
+
+    @property
+    def packets_done(self) -> int:
+        """What `count` counts, so far."""
+        return self.sender.packets if self.sender is not None else self.forwarders[0].rx_packets
 
     def _send(self, sender: Transmitter) -> None:
         most = ROUNDS * 128

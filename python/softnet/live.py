@@ -84,7 +84,7 @@ class RateTable:
         left -= bits * BITS * (1 + sends)
         trend = min(HISTORY, SHORTEST + max(0, left))
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        table.add_column("", width=name_width, no_wrap=True)
+        table.add_column("", width=name_width, no_wrap=True, overflow="crop" if self.ascii_only else "ellipsis")
         for way in ("sent", "received")[not sends :]:
             table.add_column(way, justify="right", no_wrap=True, width=PPS - 2)
             if bits:

@@ -14,6 +14,7 @@ from softnet.netdev import NetDevice
 from softnet.png_report import check_matplotlib, write_png
 from softnet.report import WHERE
 from softnet.sampling import Counted, Sample, Sampler, StatsFile, series
+from softnet.screen import Screen
 
 REPORT_INTERVAL = 0.1  # seconds
 
@@ -22,7 +23,8 @@ class Observation:
     """Opened before a run, so that what cannot be opened ends it before a packet is sent; then `during` the run; then `report`.
 
     `stats_file`: each sample as a line of JSON. `metrics`: HOST:PORT to serve the last one on. `report_file`: .html or .png. `interval`:
-    seconds between samples. `listeners`: told of each sample, too. Raises OSError, or ValueError for an address or file name that is none.
+    seconds between samples. `listeners`: told of each sample, too. `screen`, which may be set later:
+    shows it on a terminal. Raises OSError, or ValueError for an address or file name that is none.
     """
 
     def __init__(
@@ -33,9 +35,11 @@ class Observation:
         report_file: str | os.PathLike[str] | None = None,
         interval: float | None = None,
         listeners: Sequence[Callable[[Sample], object]] = (),
+        screen: Screen | None = None,
     ) -> None:
         self.report_file = None if report_file is None else os.fspath(report_file)
         self.listeners = list(listeners)
+        self.screen = screen
         self.interval = interval if interval is not None else REPORT_INTERVAL if stats_file is None and metrics is None else 1.0
         self.samples: list[Sample] = []
         self.stats_file: StatsFile | None = None
@@ -64,18 +68,22 @@ class Observation:
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody watches."""
+        """Whether anybody watches who wants samples."""
         return bool(self.listeners) or self.report_file is not None
 
     @contextmanager
-    def during(self, clock: Clock, devices: Iterable[NetDevice | Counted]) -> Iterator[None]:
-        """Sample `devices` by `clock` from here to the end of the block, if anybody watches."""
-        if not self.wanted:
-            yield
-            return
+    def during(
+        self, clock: Clock, devices: Iterable[NetDevice | Counted], count: Callable[[], int] | None = None
+    ) -> Iterator[None]:
+        """Sample `devices` by `clock` from here to the end of the block, if anybody watches; `count`: see Screen."""
+        devices = list(devices)
         sampler = Sampler(clock, devices, interval=self.interval)
         sampler.listeners += self.listeners
-        with sampler:
+        with ExitStack() as undo:
+            if self.screen is not None:
+                undo.enter_context(self.screen.during(clock, devices, count))
+            if self.wanted:
+                undo.enter_context(sampler)
             yield
         self.samples = sampler.samples
 

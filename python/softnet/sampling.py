@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from fastring.clock import Clock, TimerHandle
@@ -76,9 +77,9 @@ def sample_device(device: NetDevice) -> DeviceSample:
     )
 
 
-def counted(device: NetDevice) -> Counted:
-    """A device, for a Sampler."""
-    return Counted(device.name, lambda: sample_device(device))
+def all_counted(devices: Iterable[NetDevice | Counted]) -> list[Counted]:
+    """Devices, and what is none, as a Sampler asks them."""
+    return [device if isinstance(device, Counted) else Counted(device.name, partial(sample_device, device)) for device in devices]
 
 
 class Sampler:
@@ -92,7 +93,7 @@ class Sampler:
         if not 0 < interval <= 1e6:
             raise ValueError(f"samples are taken every 0 to 1e6 seconds, not {interval}")
         self.clock = clock
-        self.devices = [device if isinstance(device, Counted) else counted(device) for device in devices]
+        self.devices = all_counted(devices)
         self.interval = interval
         self.listeners: list[Callable[[Sample], object]] = []
         self.samples: list[Sample] = []

@@ -2,17 +2,14 @@
 
 import json
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
+from terminal import COMMAND, on_terminal
 
-COMMAND = [sys.executable, "-m", "softnet.cli"]
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 
@@ -44,29 +41,6 @@ def test_columns_of_the_result_line_up(data, fastring):
     assert len({line.index(" frames") for line in lines[:4]}) == 1
     assert len({line.index(" bytes") for line in lines[:2]}) == 1
     assert len({re.match(r"\S+\s+", line).end() for line in lines if not re.match(r"lost", line)}) <= 2
-
-
-def on_terminal(*arguments, interrupt=None):
-    """Run on a pseudo terminal; return (status, all it showed). `interrupt`: the text after which Ctrl-C is typed."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execve(sys.executable, [*COMMAND, *map(str, arguments)], {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"})
-    shown, deadline = b"", time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if not select.select([terminal], [], [], 1)[0]:
-            continue
-        try:
-            piece = os.read(terminal, 65536)
-        except OSError:  # the terminal's end
-            break
-        shown += piece
-        if interrupt is not None and interrupt in shown:
-            os.write(terminal, b"\x03")
-            interrupt = None
-    else:
-        os.kill(child, signal.SIGKILL)
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
 
 
 def test_the_live_line_of_a_short_replay_that_is_held_is_not_0(data):
@@ -105,7 +79,7 @@ def test_what_generates_does_not_say_that_it_replays():
 
 def test_ctrl_c_on_a_terminal_ends_an_endless_replay_with_its_result(data):
     pytest.importorskip("rich")
-    status, shown = on_terminal("replay", data / "mixed.pcap", "--loop", 0, interrupt=b"pps")
+    status, shown = on_terminal("replay", data / "mixed.pcap", "--loop", 0, until="pps")
     assert status == 130
     assert "fastring replay: interrupted" in shown
     assert re.search(r"lost +0 frames", shown)

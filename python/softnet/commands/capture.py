@@ -8,7 +8,7 @@ import sys
 
 from softnet.cli_parser import Help, Parser, count, seconds
 from softnet.commands.common import LOST, OK, beside, complain, is_stdout
-from softnet.commands.observing import add_observation_options, observation_of
+from softnet.commands.observing import add_observation_options, observation_of, screen_of
 from softnet.wire import wires_help
 
 PROG = "fastring capture"
@@ -95,6 +95,8 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
             observation=observation,
         )
         print(f"{PROG}: capturing on {arguments.wire}", file=sys.stderr)
+        if not captures:  # else whoever reads that writes there
+            observation.screen = screen_of(arguments, "capturing", "packets", arguments.count)
         result = capturing.run()
         result.problem = result.problem or observation.problem()
         observation.report(f"{PROG} {arguments.wire}", result.as_dict(), capturing.histograms())

@@ -5,49 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from fastring.capture_error import printable
 
 OK, LOST, INTERRUPTED = 0, 1, 128 + signal.SIGINT
-LIVE_INTERVAL = 0.1  # seconds
 
 
 def complain(prog: str, problem: object) -> None:
     """One line on standard error."""
     print(f"{prog}: {printable(str(problem))}", file=sys.stderr)
-
-
-@contextmanager
-def live_line(total: int | None, doing: str = "replaying") -> Iterator[Callable[[int], None] | None]:
-    """A progress line on a terminal, if rich is installed; elsewhere nothing."""
-    if not (sys.stdout.isatty() and sys.stderr.isatty()):
-        yield None
-        return
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-    except ImportError:
-        yield None
-        return
-    from softnet.report import scaled
-
-    goal = "" if total is None else f" of {total:,}"
-    columns = (TextColumn(doing), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(doing, total=total, text=f"0{goal} frames")
-        began = shown = time.monotonic()
-
-        def show(sent: int) -> None:
-            nonlocal shown
-            now = time.monotonic()
-            if now - shown >= LIVE_INTERVAL or sent == total:
-                shown = now
-                bar.update(task, completed=sent, text=f"{sent:,}{goal} frames, {scaled(sent / (now - began), 'pps')}")
-
-        yield show
 
 
 def udp_template(ends: str) -> bytes:

@@ -7,7 +7,7 @@ import json
 
 from softnet.cli_parser import Help, Parser, count, seconds
 from softnet.commands.common import LOST, OK, complain
-from softnet.commands.observing import add_observation_options, observation_of
+from softnet.commands.observing import add_observation_options, observation_of, screen_of
 from softnet.wire import wires_help
 
 PROG = "fastring forward"
@@ -86,6 +86,7 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
             mtu=arguments.mtu,
             observation=observation,
         )
+        observation.screen = screen_of(arguments, "forwarding", "packets", arguments.count)
         result = forwarding.run()
         result.problem = result.problem or observation.problem()
         observation.report(f"{PROG} --mode {arguments.mode}", result.as_dict(), forwarding.histograms(), where=FORWARD_WHERE)

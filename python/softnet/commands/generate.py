@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from softnet.cli_parser import BAD, Help, Parser, count
-from softnet.commands.common import INTERRUPTED, LOST, OK, beside, complain, is_stdout, live_line, udp_template
-from softnet.commands.observing import add_observation_options, observation_of
+from softnet.commands.common import INTERRUPTED, LOST, OK, beside, complain, is_stdout, udp_template
+from softnet.commands.observing import add_observation_options, observation_of, screen_of
 from softnet.wire import wires_help
 
 PROG = "fastring generate"
@@ -70,8 +70,9 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
                 complain(PROG, mistake)
             return BAD, ""
         counts = [stream.count for stream in streams]
-        with live_line(sum(number or 0 for number in counts) if None not in counts else None, "generating") as progress:
-            result = run_of_it.run(progress)
+        total = sum(number or 0 for number in counts) if None not in counts else None
+        screen = observation.screen = screen_of(arguments, "generating", "packets", total)
+        result = run_of_it.run(None if screen is None else screen.progress)
         if (problem := observation.problem()) is not None:
             result.problems.append(problem)
         observation.report(PROG, result.as_dict(), run_of_it.histograms())

@@ -8,14 +8,13 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from softnet.cli_parser import Help, Parser, count
-from softnet.commands.common import INTERRUPTED, LOST, OK, beside, complain, is_stdout, live_line
+from softnet.commands.common import INTERRUPTED, LOST, OK, beside, complain, is_stdout
 from softnet.commands.edits import add_edit_options, editing_of
-from softnet.commands.observing import add_observation_options, observation_of
+from softnet.commands.observing import add_observation_options, observation_of, screen_of
 from softnet.wire import KINDS, wires_help
 
 if TYPE_CHECKING:
@@ -71,7 +70,6 @@ def parser() -> Parser:
     )
     replay.add_argument("--hold", type=count, default=0, metavar="SECONDS", help="keep the cards up so long afterwards, or until Ctrl-C")
     replay.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    replay.add_argument("-q", "--quiet", action="store_true", help="no live line on a terminal, only the result")
     replay.add_argument("--stats", type=count, metavar="SECONDS", help="print a line of statistics so often, 0: after each pass")
     _add_timing(replay)
     _add_choice(replay)
@@ -258,10 +256,13 @@ def _play(arguments: argparse.Namespace, replay: Replay, *, aside: bool) -> Repl
     for broken in replay.broken_off:
         complain(PROG, broken)
     statistics = None
+    screen = None if arguments.oneatatime else screen_of(arguments, "replaying", "frames", replay.total)
+    replay.observation.screen = screen
     if arguments.stats is not None:
-        statistics = Statistics(replay, arguments.stats, tell)
-    with nullcontext() if arguments.quiet or arguments.oneatatime else live_line(replay.total) as show:
-        return replay.run(_both(show, statistics))
+        over = screen if screen is not None and aside.isatty() else None
+        print_line = over.message if over is not None else lambda line: print(line, file=aside, flush=True)
+        statistics = Statistics(replay, arguments.stats, print_line)
+    return replay.run(_both(None if screen is None else screen.progress, statistics))
 
 
 def _both(show: Callable[[int], None] | None, statistics: Statistics | None) -> Callable[[int], None] | None:
