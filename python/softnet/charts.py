@@ -88,6 +88,6 @@ def bars(title: str, labels: Sequence[str], values: Sequence[float], *, x_title:
         width = max(0.5, frame.across(i + 1) - x - 1)
         parts.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{HEIGHT - BOTTOM - y:.1f}" fill="{COLOURS[0]}">'
-            f"<title>{escape(labels[i])}: {value:,g}</title></rect>"
+            f"<title>{escape(labels[i])}: {value:,}</title></rect>"
         )
     return _svg(parts, title)

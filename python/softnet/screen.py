@@ -19,7 +19,7 @@ from softnet.report import scaled
 from softnet.sampling import Counted, Sample, all_counted
 
 INTERVAL, FIRST = 0.5, 0.1  # seconds between two drawings, and before the first
-BAR = 20  # columns of it
+BAR = 16  # columns of it
 ECHO = 2  # columns that the terminal's echo of Ctrl-C, ^C, takes
 
 
@@ -96,7 +96,7 @@ class _Table:
             below.add_row(ProgressBar(total=1, completed=share, width=BAR), Text(text))
         else:
             below.add_row(Text(text))
-        self.live.update(Group(self.rates.table(width), below), refresh=True)
+        self.live.update(Group(self.rates.table(self.console.width), below), refresh=True)
 
     def message(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
