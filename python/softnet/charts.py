@@ -21,6 +21,15 @@ def si(value: float) -> str:
     return f"{value:.2g}"
 
 
+def label(value: float, unit: str = "") -> str:
+    """The same with its unit, 12.3 Mbit/s; a number alone has a prefix only where it would be long, 0.5 but 12.3M."""
+    text = si(value)
+    if not unit:
+        return f"{value:g}" if 0.001 <= abs(value) < 999.5 and len(f"{value:g}") < 6 else text
+    digits = text.rstrip("TGMkmµn")
+    return f"{digits} {text[len(digits) :]}{unit}"
+
+
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round numbers from `low` to `high`, about `count` of them (a step of 1, 2 or 5 times a power of ten)."""
     if not high > low:
@@ -51,9 +60,9 @@ class _Frame:
         for value in ticks(*self.y, 4):
             y = self.up(value)
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-            parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{escape(si(value) + unit)}</text>')
-        for value, label in x_labels:
-            parts.append(f'<text x="{self.across(value):.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{escape(label)}</text>')
+            parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{escape(label(value, unit))}</text>')
+        for value, told in x_labels:
+            parts.append(f'<text x="{self.across(value):.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{escape(told)}</text>')
         parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_title)}</text>')
         return parts
 
@@ -66,7 +75,7 @@ def lines(title: str, x: Sequence[float], series: dict[str, Sequence[float]], *,
     """Each of `series`, by name, over `x`, from zero up; with a legend. Empty series make an empty chart."""
     top = max((max(values, default=0) for values in series.values()), default=0) or 1
     frame = _Frame((x[0], x[-1]) if x else (0, 1), (0, top))
-    parts = frame.axes(unit=unit, x_labels=[(value, si(value)) for value in ticks(*frame.x, 8)], x_title=x_title)
+    parts = frame.axes(unit=unit, x_labels=[(value, label(value)) for value in ticks(*frame.x, 8)], x_title=x_title)
     for number, (name, values) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
         points = " ".join(f"{frame.across(a):.1f},{frame.up(b):.1f}" for a, b in zip(x, values, strict=True))
@@ -82,7 +91,7 @@ def bars(title: str, labels: Sequence[str], values: Sequence[float], *, x_title:
     top = max(values, default=0) or 1
     frame = _Frame((0, max(1, len(values))), (0, top))
     every = max(1, math.ceil(len(labels) / 12))
-    parts = frame.axes(unit=unit, x_labels=[(i + 0.5, label) for i, label in enumerate(labels) if i % every == 0], x_title=x_title)
+    parts = frame.axes(unit=unit, x_labels=[(i + 0.5, told) for i, told in enumerate(labels) if i % every == 0], x_title=x_title)
     for i, value in enumerate(values):
         x, y = frame.across(i), frame.up(value)
         width = max(0.5, frame.across(i + 1) - x - 1)

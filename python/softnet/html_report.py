@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from softnet.charts import bars, lines, si
+from softnet.charts import bars, label, lines
 from softnet.report import WHERE
 from softnet.sampling import rates
 
@@ -104,12 +104,13 @@ def _summary(result: Mapping[str, Any]) -> Iterable[str]:
     yield from (f"<p><strong>{escape(problem)}</strong></p>" for problem in problems)
 
 
-# Lists in a result, and which columns of theirs make a table; jitter is in ns.
+# Lists in a result, and which columns of theirs make a table.
 PARTS = (
     ("streams", "Streams", ("name", "sent", "received", "lost", "duplicates", "reordered", "stale", "jitter")),
     ("ports", "Cards", ("wire", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes")),
     ("interfaces", "Interfaces", ("wire", "sent", "bytes", "received")),
 )
+COLUMNS = {"jitter": "jitter, ns", "p99_9": "p99.9"}
 PERCENTILES = ("min", "mean", "p50", "p90", "p99", "p99_9", "max")
 
 
@@ -129,7 +130,7 @@ def _parts(result: Mapping[str, Any]) -> Iterable[str]:
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterable[str]:
     """The first column names a row, the others are numbers."""
-    heads = "".join(f'<th class="number">{escape(name.replace("_", " "))}</th>' for name in names[1:])
+    heads = "".join(f'<th class="number">{escape(COLUMNS.get(name, name.replace("_", " ")))}</th>' for name in names[1:])
     yield f'<div class="wide"><table><tr><th>{escape(names[0])}</th>{heads}</tr>'
     for first, *numbers in rows:
         yield f"<tr><th>{escape(str(first))}</th>{''.join(f'<td class=number>{_number(value)}</td>' for value in numbers)}</tr>"
@@ -203,10 +204,10 @@ def _per_poll(columns: Mapping[str, Sequence[int]]) -> list[float]:
 
 
 TITLES = {
-    "frame_sizes": ("Frame sizes", "bytes"),
-    "gaps_ns": ("Gaps between packets", "seconds"),
-    "latency_ns": ("Latency", "seconds"),
-    "lateness_ns": ("How late frames left", "seconds"),
+    "frame_sizes": ("Frame sizes", "bytes, to 1/128"),
+    "gaps_ns": ("Gaps between packets", "s"),
+    "latency_ns": ("Latency", "s"),
+    "lateness_ns": ("How late frames left", "s"),
 }
 MOST_BARS = 60
 
@@ -219,8 +220,9 @@ def _histograms(histograms: Mapping[str, Sequence[Sequence[int]]]) -> Iterable[s
             yield "<p>None.</p>"
             continue
         merged = merge(buckets, MOST_BARS)
-        scale = 1e-9 if name.endswith("_ns") else 1
-        yield bars(title, [si(value * scale) for value, _ in merged], [count for _, count in merged], x_title=unit)
+        timed = unit == "s"  # whose prefix goes with the number
+        names = [label(1e-9 * value, unit) if timed else str(value) for value, _ in merged]
+        yield bars(title, names, [count for _, count in merged], x_title="" if timed else unit)
 
 
 def merge(buckets: Sequence[Sequence[int]], most: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from softnet.charts import bars, lines, si, ticks
+from softnet.charts import bars, label, lines, si, ticks
 from softnet.html_report import merge, write_report
 from softnet.png_report import write_png
 
@@ -160,6 +160,14 @@ def test_ticks_are_round(low, high, wanted):
 @pytest.mark.parametrize(("value", "text"), [(0, "0"), (999.9, "1k"), (1234567, "1.23M"), (0.0015, "1.5m"), (12e-9, "12n"), (450, "450")])
 def test_numbers_have_three_digits_and_a_prefix(value, text):
     assert si(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(12.3e6, "bit/s", "12.3 Mbit/s"), (0, "pps", "0 pps"), (0.0015, "s", "1.5 ms"), (0.5, "", "0.5"), (0, "", "0"), (12.3e6, "", "12.3M")],
+)
+def test_labels_have_a_unit_or_are_short(value, unit, text):
+    assert label(value, unit) == text
 
 
 def test_merging_keeps_every_count():
