@@ -88,6 +88,15 @@ def test_a_run_too_short_for_two_samples_says_so(tmp_path):
     assert "too short" in path.read_text()
 
 
+@pytest.mark.parametrize(("last", "points"), [(1.001, 2), (1.5, 3)])
+def test_a_last_sample_too_close_to_say_anything_is_not_drawn(tmp_path, last, points):
+    path = tmp_path / "short.html"
+    devices = {"eth0": {key: [0, 10, 20, 20] for key in COUNTERS}}
+    write_report(path, title="t", result={}, series={"seconds": [0.0, 0.5, 1.0, last], "devices": devices})
+    drawn = re.findall(r'<polyline [^>]*points="([^"]*)"', path.read_text())
+    assert {len(line.split()) for line in drawn} == {points}
+
+
 def test_a_page_that_cannot_be_written_is_told():
     with pytest.raises(OSError, match="No such file"):
         write_report("/nowhere/out.html", title="t", result={}, series={"seconds": [], "devices": {}})
