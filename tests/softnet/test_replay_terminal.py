@@ -71,7 +71,7 @@ def test_statistics_on_a_terminal_have_lines_of_their_own(data):
 
 def test_what_generates_does_not_say_that_it_replays():
     pytest.importorskip("rich")
-    status, shown = on_terminal("generate", "--udp", "10.0.0.1:1,10.0.0.2:2", "--pps", 1000, interrupt=b"pps")
+    status, shown = on_terminal("generate", "--udp", "10.0.0.1:1,10.0.0.2:2", "--pps", 1000, until="pps")
     assert status == 130
     assert "generating" in shown
     assert "replaying" not in shown

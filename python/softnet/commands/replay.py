@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from softnet.cli_parser import Help, Parser, count
 from softnet.commands.common import INTERRUPTED, LOST, OK, beside, complain, is_stdout
@@ -233,7 +233,7 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
             ask=ask if arguments.oneatatime else None,
             observation=observation,
         )
-        result = _play(arguments, replay, aside=captures or arguments.json)
+        result = _play(arguments, replay, sys.stderr if captures or arguments.json else sys.stdout)
         problem = observation.problem()
         if problem is not None:
             result.fail(problem)
@@ -247,12 +247,8 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
     return LOST if result.lost or not result.complete or replay.broken_off else OK, text
 
 
-def _play(arguments: argparse.Namespace, replay: Replay, *, aside: bool) -> ReplayResult:
-    """Run it, and tell how it goes: statistics on standard error if `aside`."""
-
-    def tell(line: str) -> None:
-        print(line, file=sys.stderr if aside else sys.stdout, flush=True)  # rich's, while there is a live line: above that
-
+def _play(arguments: argparse.Namespace, replay: Replay, aside: TextIO) -> ReplayResult:
+    """Run it, and tell how it goes: statistics on `aside`, on a terminal above what is shown there."""
     for broken in replay.broken_off:
         complain(PROG, broken)
     statistics = None
