@@ -17,7 +17,7 @@ export PYTHONSAFEPATH := 1
 .SHELLFLAGS := -ec
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench bench-tools lint debug sanitize fuzz fuzz-capture fuzz-coverage clean build
+.PHONY: help demo test test-guest bench bench-tools lint debug sanitize fuzz fuzz-capture fuzz-coverage clean build
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -26,6 +26,11 @@ demo: build  ## replay 11,000 real packets through both halves of the card and c
 	@mkdir -p build
 	.venv/bin/fastring replay tests/data/mixed.pcap --clock virtual --out build/demo.pcap
 	.venv/bin/fastring diff tests/data/mixed.pcap build/demo.pcap
+
+test-guest: build .venv/.extra-test  ## boot virtual machines on served cards, as root: Linux's own driver (fetches QEMU and kernels)
+	@tests/oracle/qemu.sh > /dev/null
+	@tests/guest/setup.sh > /dev/null
+	@.venv/bin/pytest -m guest tests/guest $(ARGS)
 
 test: build .venv/.extra-test  ## run the tests (ARGS="-k ring" for some of them)
 	@.venv/bin/pytest $(ARGS)

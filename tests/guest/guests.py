@@ -1,0 +1,45 @@
+"""A card served to a virtual machine, and the host's kernel at the other end of its wire."""
+
+import subprocess
+import sys
+from contextlib import contextmanager
+
+from namespaces import namespace
+from vm import Guest
+
+HOST, GUEST = "10.9.0.1", "10.9.0.2"
+CARD = "52:54:00:12:34:56"
+
+
+@contextmanager
+def served(where, folder, *options, tap="tap0"):
+    """`fastring serve` in a namespace, the card on a TAP that the namespace's kernel answers at; yields (socket, process)."""
+    path = folder / "card"
+    command = (sys.executable, "-m", "softnet.cli", "serve", "--socket", path, "--wire", f"tap:{tap}", *options)
+    process = where.popen(*command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    line = process.stderr.readline()
+    assert "ready" in line, line + process.stderr.read()
+    try:
+        yield path, process
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+@contextmanager
+def served_guest(folder, kernel, *options, **machine):
+    """A namespace with a served card on its TAP, and a guest whose driver has brought the link up: (guest, where, server)."""
+    with namespace() as where, served(where, folder, *options) as (path, server):
+        where.ip("addr", "add", f"{HOST}/24", "dev", "tap0")
+        where.ip("link", "set", "tap0", "up")
+        with Guest(folder / "vm", path, where=where, kernel=kernel, **machine) as guest:
+            guest.run("insmod /e1000.ko")
+            up(guest)
+            yield guest, where, server
+
+
+def up(guest):
+    """Bring the guest's interface up, with its address, and wait for its link."""
+    guest.run(f"ip link set eth0 up && ip addr replace {GUEST}/24 dev eth0")
+    guest.wait_for("grep -q 1 /sys/class/net/eth0/carrier")
+    guest.wait_for(f"ping -c 1 -W 1 {HOST}")

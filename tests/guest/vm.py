@@ -1,0 +1,160 @@
+"""A virtual machine: Debian's kernel and its e1000 driver on a served card, or on QEMU's own, with a shell to ask."""
+
+import gzip
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from e1000.bus.qemu import qemu_folder, unpacked
+
+HERE = Path(__file__).resolve().parent
+BOOT = 120  # seconds that no boot takes
+
+
+def guest_folder():
+    """Where setup.sh unpacks: $FASTRING_GUEST_ROOT, or ~/.cache/fastring/guest."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("FASTRING_GUEST_ROOT") or home / "fastring/guest")
+
+
+def missing():
+    """Why no guest can boot here, or None."""
+    for folder, script in ((qemu_folder() / "stepped", "tests/oracle/qemu.sh"), (guest_folder() / "initramfs", "tests/guest/setup.sh")):
+        if not (folder / ".made-by").exists():
+            return f"{folder} is not there: {script} makes it"
+    return None
+
+
+def make_initrd(target, kernel):
+    """A cpio of the initramfs folder, our init and a kernel's modules."""
+    tree = target.parent / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    shutil.copytree(guest_folder() / "initramfs", tree, symlinks=True)
+    shutil.copy(HERE / "init", tree / "init")
+    (tree / "init").chmod(0o755)
+    for module in (guest_folder() / kernel).glob("*.ko"):
+        shutil.copy(module, tree)
+    names = sorted(path.relative_to(tree) for path in tree.rglob("*"))
+    with gzip.open(target, "wb", compresslevel=1) as archive:
+        for number, name in enumerate(names, 1):
+            archive.write(_entry(tree / name, str(name), number))
+        archive.write(_newc("TRAILER!!!", 0, 0, b""))
+    shutil.rmtree(tree)
+
+
+def _entry(path, name, number):
+    data = os.readlink(path).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+    return _newc(name, number, path.lstat().st_mode, data)
+
+
+def _newc(name, number, mode, data):
+    """One entry of a cpio archive in the format that the kernel unpacks (Documentation/driver-api/early-userspace)."""
+    fields = [number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
+    head = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
+    return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
+
+
+class Guest:
+    """A running machine, in the namespace `where`. `card`: a served one's socket, or QEMU's options for another.
+
+    `memory`: MB, or None if `card` has the options for that. `run` asks its shell.
+    """
+
+    def __init__(self, folder, card, *, where, kernel="bookworm", cpus=1, memory=512, options=()):
+        ram = ["-m", memory, "-object", f"memory-backend-memfd,id=ram,size={memory}M,share=on", "-machine", "pc,memory-backend=ram"]
+        if isinstance(card, (str, Path)):
+            card = ["-device", json.dumps({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": str(card)}})]
+        folder.mkdir(exist_ok=True)
+        self.console = folder / "console"
+        self.console.touch()
+        make_initrd(folder / "initrd", kernel)
+        serial = folder / "serial"
+        program = unpacked(qemu_folder() / "stepped")
+        self.process = where.popen(
+            *program.line, "-nodefaults", "-display", "none", "-accel", "tcg", "-smp", cpus,
+            *(ram if memory else ()), "-kernel", guest_folder() / kernel / "vmlinuz", "-initrd", folder / "initrd",
+            "-append", "console=ttyS0 quiet panic=-1 net.ifnames=0",
+            "-serial", f"file:{self.console}", "-chardev", f"socket,id=shell,path={serial},server=on,wait=off", "-serial", "chardev:shell",
+            *card, *options, env=program.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=open(folder / "qemu-says", "w"),  # noqa: SIM115 - the process's
+        )
+        self.says = folder / "qemu-says"
+        self.shell = socket.socket(socket.AF_UNIX)
+        self.replies = self._connect(serial)
+        self._answer(BOOT)
+
+    def _connect(self, serial):
+        deadline = time.monotonic() + BOOT
+        while True:
+            try:
+                self.shell.connect(str(serial))
+                return self.shell.makefile("rb")
+            except OSError:
+                self.check_alive()
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def check_alive(self):
+        """Raises AssertionError with what QEMU said, if it has ended."""
+        status = self.process.poll()
+        assert status is None, f"QEMU ended with {status}: {self.says.read_text()}{self.console.read_text()[-2000:]}"
+
+    def _answer(self, timeout):
+        self.shell.settimeout(timeout)
+        lines = []
+        while True:
+            try:
+                line = self.replies.readline().decode(errors="replace")
+            except TimeoutError:
+                raise AssertionError(f"the guest says nothing: {self.console.read_text()[-2000:]}") from None
+            if not line:
+                self.check_alive()
+                raise EOFError("\n".join(lines))
+            line = line.rstrip("\r\n")
+            if line.startswith("##"):
+                return line[2:], "\n".join(lines)
+            lines.append(line)
+
+    def ask(self, command, timeout=120):
+        """(status, output) of a shell command in the guest."""
+        self.shell.sendall(command.encode() + b"\n")
+        status, output = self._answer(timeout)
+        return int(status), output
+
+    def run(self, command, timeout=120):
+        """Its output. Raises AssertionError if it failed."""
+        status, output = self.ask(command, timeout)
+        assert status == 0, f"{command}: status {status}: {output}"
+        return output
+
+    def reboot(self):
+        """Reset the machine, and wait until its shell is there again."""
+        self.shell.sendall(b"echo b > /proc/sysrq-trigger\n")
+        assert self._answer(BOOT)[0] == "ready"
+
+    def wait_for(self, command, timeout=60):
+        """Ask again until it succeeds; its output."""
+        deadline = time.monotonic() + timeout
+        while True:
+            status, output = self.ask(command)
+            if status == 0:
+                return output
+            assert time.monotonic() < deadline, f"{command}: still status {status}: {output}"
+            time.sleep(0.2)
+
+    def close(self):
+        """Kill it."""
+        self.shell.close()
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()

@@ -1,0 +1,115 @@
+"""`fastring serve` as a user types it; what a client then gets is tests/e1000/test_vfio_user_server.py's, and tests/guest's."""
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "softnet.cli", "serve"]
+
+
+def fastring(*arguments):
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def serving(tmp_path):
+    """Start it; once it is ready, the process."""
+    started = []
+
+    def start(*arguments, sockets=("card",)):
+        paths = [word for name in sockets for word in ("--socket", tmp_path / name)]
+        process = subprocess.Popen([*COMMAND, *map(str, (*paths, *arguments))], stdout=-1, stderr=-1, text=True)
+        started.append(process)
+        assert "ready at" in process.stderr.readline()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def version(path):
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(60)
+    client.connect(str(path))
+    client.sendall(struct.pack("=HHIIIHH", 1, 1, 20, 0, 0, 0, 0))
+    assert struct.unpack("=HHIII", client.recv(16))[3:] == (1, 0)
+    return client
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_interrupted(serving, tmp_path, number):
+    process = serving("--wire", "loopback", "--json")
+    client = version(tmp_path / "card")
+    assert "a client came" in process.stderr.readline()
+    client.close()
+    assert "the client is gone" in process.stderr.readline()
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    card = {"socket": str(tmp_path / "card"), "mac": "52:54:00:12:34:56", "clients": 1, "accesses": 0, "refused": 0, "drops": {}, "breaches": None}
+    assert json.loads(said) == {"cards": [card], "trace_lost": 0}
+    assert not os.path.exists(tmp_path / "card")
+
+
+def test_several_cards_share_a_wire(serving, tmp_path):
+    process = serving("--wire", "loopback", "--mac", "52:54:00:00:00:fe", "--trace", tmp_path / "trace", sockets=("a", "b"))
+    clients = [version(tmp_path / name) for name in "ab"]
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert [line.split(", ")[1] for line in said.splitlines()] == ["52:54:00:00:00:fe: 1 clients", "52:54:00:00:00:ff: 1 clients"]
+    assert all(client.recv(1) in (b"", b"\0") for client in clients)
+    assert (tmp_path / "trace").stat().st_size > 0
+
+
+def test_the_eeprom_is_kept_in_a_file(serving, tmp_path):
+    for mac in (("--mac", "52:54:00:00:00:07"), ()):
+        process = serving("--wire", "loopback", "--eeprom", tmp_path / "eeprom", "--json", *mac)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+        assert json.loads(said)["cards"][0]["mac"] == "52:54:00:00:00:07"
+    assert (tmp_path / "eeprom").stat().st_size == 128
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--socket", "{}/card", "--wire", "pair"), "nobody is at its other end"),
+        (("--socket", "{}/" + "x" * 120, "--wire", "loopback"), "at most 107 bytes"),
+        (("--socket", "{}/no/card", "--wire", "loopback"), "No such file or directory"),
+        (("--socket", "{}", "--wire", "loopback"), "no socket"),
+        (("--socket", "{}/a", "--socket", "{}/b", "--eeprom", "{}/e", "--wire", "loopback"), "one EEPROM is for one card"),
+        (("--socket", "{}/card", "--wire", "loopback", "--mac", "01:00:00:00:00:00"), "station address"),
+        (("--socket", "{}/card", "--wire", "rope"), "rope"),
+        (("--wire", "loopback",), "--socket"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_a_line(tmp_path, arguments, problem):
+    result = fastring(*(word.format(tmp_path) for word in arguments))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert problem in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_socket_that_is_served_is_not_taken(serving, tmp_path):
+    serving("--wire", "loopback")
+    result = fastring("--socket", tmp_path / "card", "--wire", "loopback")
+    assert result.returncode == 2
+    assert "somebody listens" in result.stderr
+
+
+def test_a_socket_that_was_left_behind_is_replaced(serving, tmp_path):
+    process = serving("--wire", "loopback")
+    process.kill()
+    process.wait(60)
+    assert (tmp_path / "card").exists()
+    serving("--wire", "loopback")
+    version(tmp_path / "card").close()
