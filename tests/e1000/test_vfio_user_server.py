@@ -25,10 +25,14 @@ class Client:
         if version is not None:
             assert self.call(1, version)[0] == 0
 
+    def __del__(self):
+        self.socket.close()
+
     def send(self, command, payload=b"", fds=(), flags=0, size=None):
         self.sent += 1
         header = struct.pack("=HHIII", self.sent, command, 16 + len(payload) if size is None else size, flags, 0)
-        socket.send_fds(self.socket, [header + payload], list(fds))
+        went = socket.send_fds(self.socket, [header + payload], list(fds))
+        self.socket.sendall((header + payload)[went:])
 
     def _exactly(self, count):
         data = b""
