@@ -44,7 +44,7 @@ cdef class PacketWire(HostWire):
     cdef Batch* batch
     cdef int64_t asked              # when `ask_for_errors` did last, ns
     cdef uint64_t too_long, too_short, down, without_carrier, ring_full
-    cdef _set_up(self, bint promisc, bint qdisc_bypass, bint vnet_hdr, int ring)
+    cdef _set_up(self, bint promisc, bint qdisc_bypass, bint vnet_hdr, int ring, int block_timeout)
     cdef _join(self, int group, str mode)
     cdef int gather(self, Frame* frames, int n) noexcept nogil
     cdef int refuse(self, Frame* frames, int n, int error) noexcept nogil

@@ -18,6 +18,7 @@ class PacketWire(HostWire):
         qdisc_bypass: bool = True,
         vnet_hdr: bool = True,
         ring: int = 8,
+        block_timeout: int = 1,
     ) -> None: ...
     @property
     def name(self) -> str: ...

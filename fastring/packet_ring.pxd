@@ -22,7 +22,7 @@ ctypedef struct PacketRing:
     uint8_t* headers                # of its segments, VNET_HEADERS bytes for every Frame staged
     VnetDrops drops
 
-cdef int map_ring(PacketRing* ring, int fd, uint32_t blocks, bint vnet) except -1
+cdef int map_ring(PacketRing* ring, int fd, uint32_t blocks, bint vnet, uint32_t block_timeout) except -1
 cdef void unmap_ring(PacketRing* ring) noexcept
 cdef int take_packets(PacketRing* ring, Frame* staged, int n, int most) noexcept nogil
 cdef void give_back(PacketRing* ring) noexcept nogil

@@ -1,6 +1,6 @@
 """PacketRing: the receive ring that an AF_PACKET socket shares with the kernel, TPACKET_V3.
 
-A ring of blocks. The kernel fills one with packets, one after another, and hands it over when it is full or a millisecond old; it is given
+A ring of blocks. The kernel fills one with packets, one after another, and hands it over when it is full or old enough; it is given
 back as a whole. See Documentation/networking/packet_mmap.rst; libpcap's pcap_handle_packet_mmap is the model for what is put right here.
 """
 
@@ -55,7 +55,6 @@ cdef enum:
     ETH_ALEN = 6
     ETH_P_8021Q = 0x8100
     VLAN_HLEN = 4
-    RETIRE_MS = 1                       # the least there is
     VNET_HLEN = sizeof(virtio_net_hdr)
     FRAME_SIZE = 2048                   # means nothing to TPACKET_V3, but it has to divide the block
 
@@ -64,11 +63,11 @@ cdef inline bint set_option(int fd, int option, const void* value, size_t size) 
     return setsockopt(fd, SOL_PACKET, option, value, <uint32_t>size) == 0
 
 
-cdef int map_ring(PacketRing* ring, int fd, uint32_t blocks, bint vnet) except -1:
+cdef int map_ring(PacketRing* ring, int fd, uint32_t blocks, bint vnet, uint32_t block_timeout) except -1:
     """Make the ring and map it. Before the socket is bound: what arrives earlier would stay in its ordinary queue. Raises OSError."""
     cdef int version = TPACKET_V3, with_vnet = vnet
     cdef int reserve = TPACKET_ALIGNMENT            # before each packet, for a VLAN tag
-    cdef bytes request = struct.pack("7I", BLOCK, blocks, FRAME_SIZE, BLOCK // FRAME_SIZE * blocks, RETIRE_MS, 0, 0)
+    cdef bytes request = struct.pack("7I", BLOCK, blocks, FRAME_SIZE, BLOCK // FRAME_SIZE * blocks, block_timeout, 0, 0)
     cdef void* mapped = MAP_FAILED
     memset(ring, 0, sizeof(PacketRing))
     ring.headers = <uint8_t*>malloc(STAGED * VNET_HEADERS)

@@ -157,7 +157,7 @@ class Generate:
         return self.measured
 
     def _open(self, undo: ExitStack, spec: str) -> Cabling:
-        cabling = open_wire(spec, clock=self.clock)
+        cabling = open_wire(spec, clock=self.clock, sends=True)
         undo.callback(cabling.close)
         return cabling
 

@@ -105,7 +105,7 @@ class Replay:
             self.cablings: list[Cabling] = []
             undo.callback(self._close_cablings)
             for spec in self.wires:
-                self.cablings.append(open_wire(spec, clock=self.clock))
+                self.cablings.append(open_wire(spec, clock=self.clock, sends=True))
                 if clock == "virtual" and self.cablings[-1].near.polled and wire_kind(spec).outside:
                     raise ValueError(f"{spec!r} leads to where time is real: it needs the real clock, not a virtual one")
             self.writer = None if out is None else undo.enter_context(CaptureWriter(out))

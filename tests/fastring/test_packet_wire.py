@@ -40,6 +40,13 @@ def test_the_ring_goes_round(ends, far):
         assert port.wire.drops == {}
 
 
+def test_a_block_waits_as_long_as_it_is_told_to(ends, far):
+    with listening(opened(ends, block_timeout=1000)) as port:
+        far.send(FRAMES[0])
+        assert select.select([port.wire], [], [], 0.05)[0] == []
+        assert poll_for(port, 1) == [FRAMES[0]]
+
+
 def test_what_this_host_sends_there_does_not_arrive(ends, port, far):
     with ends.socket(ends.near, "near") as other:
         other.send(FRAMES[0])

@@ -12,6 +12,7 @@ from fastring.port import WirePort
 from fastring.tee import TeeWire
 from fastring.wire import NullWire
 from softnet.wire import open_wire, wire_kind
+from softnet.wire.packet import for_sending
 
 PACKETS = numbered(1000)
 
@@ -97,3 +98,8 @@ def test_a_spec_that_makes_no_sense_is_one_line(spec, match):
     with pytest.raises(ValueError, match=match) as raised:
         open_wire(spec, clock=VirtualClock())
     assert "\n" not in str(raised.value)
+
+
+def test_who_sends_has_the_packet_ring_wait_longer():
+    assert for_sending("packet:eth0") == "packet:eth0,block_timeout=20"
+    assert for_sending("packet:eth0,block_timeout=5") == "packet:eth0,block_timeout=5"

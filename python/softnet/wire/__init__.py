@@ -14,7 +14,7 @@ from softnet.wire.cabling import Cabling
 from softnet.wire.inet import open_tcp, open_udp
 from softnet.wire.loopback import open_loopback
 from softnet.wire.null import open_null
-from softnet.wire.packet import open_packet
+from softnet.wire.packet import for_sending, open_packet
 from softnet.wire.pair import open_pair
 from softnet.wire.pcap import open_pcap, open_pcapng
 from softnet.wire.switch import open_switch
@@ -71,10 +71,15 @@ def wires_help(*, outside: bool = False) -> str:
     return "\n".join(f"  {kind.syntax:<21} {kind.help}" for kind in KINDS.values() if kind.outside or not outside)
 
 
-def open_wire(spec: str, *, clock: Clock) -> Cabling:
-    """Make the wire that `spec` names. Raises ValueError for a spec that makes no sense, OSError if it cannot be opened."""
+def open_wire(spec: str, *, clock: Clock, sends: bool = False) -> Cabling:
+    """Make the wire that `spec` names. Raises ValueError for a spec that makes no sense, OSError if it cannot be opened.
+
+    `sends`: for who keeps exact times in sending, and is in no hurry to receive.
+    """
     kind = wire_kind(spec)
     wrappers, inner = split_wrappers(spec)
+    if sends and kind.open is open_packet:
+        inner = for_sending(inner)
     return wrap(wrappers, kind.open(inner.partition(":")[2], clock), clock)
 
 
