@@ -1,8 +1,12 @@
 from collections.abc import Callable
+from typing import Protocol
 
 from typing_extensions import disjoint_base
 
-from fastring.wire import Wire
+class _Outside(Protocol):
+    @property
+    def held_up(self) -> bool: ...
+    def fileno(self) -> int | None: ...
 
 @disjoint_base
 class IrqLine:
@@ -14,7 +18,7 @@ class IrqLine:
     @property
     def asserted(self) -> bool: ...
     @property
-    def wire(self) -> Wire | None: ...
+    def wire(self) -> _Outside | None: ...
     @property
     def requested(self) -> bool: ...
     @property

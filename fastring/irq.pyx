@@ -100,7 +100,10 @@ cdef class IrqLine:
 
     @property
     def wire(self):
-        """The wire from outside the process whose frames make the device raise this line, for who waits for it; or None."""
+        """What from outside the process makes the device raise this line, for who waits for it; or None.
+
+        A wire whose frames do, or the line itself, if another process drives it: its `fileno` wakes who waits.
+        """
         return None
 
     @property

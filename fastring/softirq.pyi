@@ -3,10 +3,9 @@ from typing import Self
 from typing_extensions import disjoint_base
 
 from fastring.clock import Clock
-from fastring.irq import IrqLine
+from fastring.irq import IrqLine, _Outside
 from fastring.kthread import Kthread
 from fastring.napi import Napi, NapiScheduler
-from fastring.wire import Wire
 
 @disjoint_base
 class Softirq(NapiScheduler):
@@ -24,7 +23,7 @@ class Softirq(NapiScheduler):
     @property
     def in_softirq(self) -> bool: ...
     @property
-    def polled_wires(self) -> list[Wire]: ...
+    def polled_wires(self) -> list[_Outside]: ...
     @property
     def work_pending(self) -> bool: ...
     def add(self, napi: Napi) -> None: ...

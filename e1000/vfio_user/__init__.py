@@ -3,6 +3,8 @@
 The protocol: QEMU's docs/interop/vfio-user.rst, and <linux/vfio.h> for what it takes over from VFIO.
 """
 
+from e1000.vfio_user.bus import VfioUserBus
 from e1000.vfio_user.server import VfioUserServer, serve
+from e1000.vfio_user.shared_memory import SharedMemory
 
-__all__ = ["VfioUserServer", "serve"]
+__all__ = ["SharedMemory", "VfioUserBus", "VfioUserServer", "serve"]

@@ -81,7 +81,7 @@ class Control:
         major, minor = struct.unpack_from("=2H", payload)
         if major != MAJOR:
             _refuse(f"version {major}.{minor}, and this is {MAJOR}.{MINOR}")
-        self.capabilities = _capabilities(payload[4:])
+        self.capabilities = capabilities_of(payload[4:])
         self.served.negotiated = True
         ours: dict[str, Any] = {"max_msg_fds": MAX_MSG_FDS, "max_data_xfer_size": MAX_DATA_XFER_SIZE, "max_dma_maps": self.memory.most}
         if self.capabilities.get("write_multiple"):
@@ -209,7 +209,7 @@ def _check_index(index: int, count: int, what: str) -> None:
         _refuse(f"{what} {index} of {count}")
 
 
-def _capabilities(data: bytes) -> dict[str, Any]:
+def capabilities_of(data: bytes) -> dict[str, Any]:
     """What a version message offers. Raises OSError EINVAL for what is no such JSON."""
     if not data:
         return {}

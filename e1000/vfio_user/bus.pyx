@@ -1,0 +1,220 @@
+"""VfioUserBus: a driver of ours on a card in another process, over vfio-user.
+
+Register reads are an exchange, writes are posted: each is one message, in order. Descriptors and packets lie in shared memory and cost no
+message. The interrupt is an eventfd.
+
+INTx. The server fires the eventfd as the line goes up and masks it; after the handler has run it is unmasked, and fires again if the
+line is still up. So `level` is up from an event until the handler has run.
+
+Death. When the server hangs up, breaks the protocol or does not answer in time, the line's `error` says so, once: `Stack.run` raises it.
+From then on reads give all ones and writes vanish, as from a card that was pulled out, so that its driver can be removed.
+"""
+
+import errno
+import os
+import select
+from contextlib import suppress
+
+from libc.stdint cimport uint64_t
+
+from e1000.vfio_user.protocol cimport CMD_DEVICE_SET_IRQS, REGION_BAR0, REGION_BAR1, REGION_CONFIG
+from fastring.atomic cimport store_release32
+from fastring.socket_calls cimport POLLIN, c_poll, c_read, pollfd
+
+from e1000.device.arguments import check_config, check_register
+from e1000.vfio_user import attach
+from e1000.vfio_user.shared_memory import SharedMemory
+
+cdef enum:
+    SET_DATA_NONE_UNMASK = 1 << 0 | 1 << 4
+    PCI_COMMAND = 4
+    IO_MEMORY_MASTER = 7
+
+
+cdef class VfioUserLine(IrqLine):
+    """The card's INTA, which a server fires as an eventfd. The CPU's thread alone."""
+
+    def __cinit__(self):
+        self.event = self.epoll = -1
+
+    def __init__(self):
+        self.event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.epoll = os.dup(self.event)     # until there is a socket, too
+
+    def __dealloc__(self):
+        self.forget()
+
+    def attach(self, Client client, bint masks):
+        """Listen to a server."""
+        epoll = select.epoll()
+        epoll.register(self.event, select.EPOLLIN)
+        epoll.register(client.channel.fileno(), select.EPOLLIN)
+        os.dup2(epoll.fileno(), self.epoll, inheritable=False)
+        epoll.close()
+        self.client, self.masks = client, masks
+
+    def forget(self):
+        """Off the bus; again is harmless."""
+        self.client = None
+        if self.event >= 0:
+            os.close(self.event)
+            os.close(self.epoll)
+        self.event = self.epoll = -1
+
+    cdef void look(self) noexcept nogil:
+        if self.client is not None and self.handler != NULL and not self.client.failed:
+            self.hear()
+
+    cdef void hear(self) noexcept nogil:
+        """Take in what the server signalled and what it sent unasked."""
+        cdef pollfd waited[2]
+        cdef uint64_t times
+        waited[0].fd, waited[1].fd = self.event, self.client.channel.fd
+        waited[0].events = waited[1].events = <short>POLLIN
+        waited[0].revents = waited[1].revents = 0
+        if c_poll(waited, 2, 0) <= 0:
+            self.ran_in_vain = 0        # the line is down
+            return
+        if waited[0].revents and c_read(self.event, &times, sizeof(times)) == sizeof(times):
+            self.fired += times
+            if not self.level:
+                self.raised += 1
+            store_release32(&self.level, 1)
+        if waited[1].revents:
+            self.client.look()
+
+    cdef bint service(self) noexcept nogil:
+        cdef bint ran
+        self.look()
+        ran = IrqLine.service(self)
+        if ran:
+            store_release32(&self.level, 0)     # not set_level: a line that fires on and on is a storm
+            self.unmask()
+        return ran
+
+    cdef void unmask(self) noexcept nogil:
+        cdef IrqSet request = IrqSet(sizeof(IrqSet), SET_DATA_NONE_UNMASK, 0, 0, 1)
+        if self.masks and self.client is not None:
+            self.client.post(CMD_DEVICE_SET_IRQS, &request, sizeof(request), NULL, 0)
+
+    @property
+    def wire(self):
+        """Itself, which wakes who waits, until the server is gone."""
+        return None if self.client is None or self.client.failed else self
+
+    def fileno(self):
+        """What is readable when there is an interrupt, or something else from the server."""
+        return self.epoll if self.epoll >= 0 else None
+
+    @property
+    def held_up(self):
+        """Never: what is sent has gone."""
+        return False
+
+
+cdef class VfioUserBus(Bus):
+    """The card that a vfio-user server has at `path`, on `memory` (a SharedMemory of its own by default).
+
+    `enabled`: whether memory space, I/O space and bus master are on, as after firmware and pci_enable_device; else as after RST#. Either
+    way the card is reset. `timeout`: seconds that the server may take for an answer. Raises OSError: what connecting does, ETIMEDOUT,
+    EPROTO for a server that breaks the protocol, ENODEV for one that has no card, and what it refuses with.
+    """
+
+    def __init__(self, path, *, memory=None, bint enabled=True, double timeout=10.0):
+        if memory is None:
+            memory = SharedMemory()
+        elif not isinstance(memory, SharedMemory):
+            raise TypeError(f"memory is an e1000.vfio_user.SharedMemory, of which a server can reach all, not {memory!r}")
+        super().__init__(memory=memory)
+        cdef VfioUserLine line = VfioUserLine()
+        self.path = os.fspath(path)
+        self.irq = line
+        socket = attach.connect(self.path, timeout)
+        self.client = Client(socket, self.memory.addresses, line, name=self.path, timeout=timeout)
+        try:
+            attach.negotiate(self.client)
+            self.device = attach.examine(self.client)
+            if self.device.resets:
+                attach.reset(self.client)
+            attach.map_memory(self.client, self.memory.arena.fileno(), self.memory.iova, self.memory.arena.size)
+            line.attach(self.client, self.device.masks)
+            attach.assign_interrupt(self.client, line.event)
+            if enabled:
+                self.config_write(PCI_COMMAND, IO_MEMORY_MASTER, 2)
+        except BaseException:
+            self.client.close()
+            line.forget()
+            raise
+
+    cdef uint32_t read32(self, uint32_t offset) noexcept nogil:
+        cdef uint32_t error
+        cdef uint32_t value = self.client.read_region(REGION_BAR0, offset, 4, &error)
+        if error:
+            with gil:
+                self.irq.error = self.client.refusal(error, f"reading the register at {offset:#x}")
+        return value
+
+    cdef void write32(self, uint32_t offset, uint32_t value) noexcept nogil:
+        self.client.write_region(REGION_BAR0, offset, value, 4)
+
+    def read(self, uint32_t offset, uint32_t size=4):
+        """Read the register at a BAR0 offset, or 1 or 2 bytes of it. Raises what the server refuses it with."""
+        check_register("BAR0", attach.BAR0_SIZE, offset, size)
+        return self.client.read(REGION_BAR0, offset, size)
+
+    def write(self, uint32_t offset, uint32_t value, uint32_t size=4):
+        """Write the register at a BAR0 offset, or 1 or 2 bytes of it; posted."""
+        check_register("BAR0", attach.BAR0_SIZE, offset, size, value)
+        self.client.write(REGION_BAR0, offset, value, size)
+
+    def io_read(self, uint32_t offset, uint32_t size=4):
+        """Read IOADDR (0) or IODATA (4) in the I/O BAR (§13.2.2). Raises OSError ENXIO where the server has none."""
+        self._check_io(offset, size, 0)
+        return self.client.read(REGION_BAR1, offset, size)
+
+    def io_write(self, uint32_t offset, uint32_t value, uint32_t size=4):
+        """Write IOADDR (0) or IODATA (4) in the I/O BAR (§13.2.2); posted. Raises OSError ENXIO where the server has none."""
+        self._check_io(offset, size, value)
+        self.client.write(REGION_BAR1, offset, value, size)
+
+    def _check_io(self, uint32_t offset, uint32_t size, uint32_t value):
+        check_register("I/O BAR", attach.IO_BAR_SIZE, offset, size, value)
+        if self.device.sizes[attach.IO_BAR] < attach.IO_BAR_SIZE:
+            raise OSError(errno.ENXIO, f"{self.path}: the server has no I/O BAR")
+
+    def config_read(self, uint32_t offset, uint32_t size=4):
+        """Read 1, 2 or 4 bytes of PCI configuration space (§4.1)."""
+        check_config(offset, size)
+        return self.client.read(REGION_CONFIG, offset, size)
+
+    def config_write(self, uint32_t offset, uint32_t value, uint32_t size=4):
+        """Write 1, 2 or 4 bytes of PCI configuration space (§4.1); posted."""
+        check_config(offset, size, value)
+        self.client.write(REGION_CONFIG, offset, value, size)
+
+    def failure(self):
+        """The OSError that ended the connection; None as long as nothing did."""
+        return self.client.failure()
+
+    @property
+    def messages(self):
+        """How many there were so far: exchanges, posted ones, the server's DMA, replies to nothing."""
+        return {
+            "exchanges": self.client.exchanges,
+            "posted": self.client.posted,
+            "dma": self.client.dma_messages,
+            "strays": self.client.strays,
+        }
+
+    def close(self):
+        """Take the card off the bus: no interrupt and no DMA any more; again is harmless. The memory stays its owner's."""
+        with suppress(OSError):         # a server that is gone uses nothing any more
+            if self.failure() is None:
+                attach.disable_interrupt(self.client)
+                attach.unmap_memory(self.client, self.memory.iova, self.memory.arena.size)
+        self.client.close()
+        (<VfioUserLine>self.irq).forget()
+
+    def __repr__(self):
+        failure = None if self.client is None else self.failure()
+        return f"<VfioUserBus at {self.path}{'' if failure is None else f': {failure.strerror}'}>"
