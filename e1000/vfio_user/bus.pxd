@@ -1,13 +1,8 @@
 """VfioUserBus: a card behind a vfio-user server as its driver sees it."""
 
-from libc.stdint cimport uint32_t
-
 from e1000.bus.base cimport Bus
 from e1000.vfio_user.client cimport Client
 from fastring.irq cimport IrqLine
-
-cdef packed struct IrqSet:          # struct vfio_irq_set
-    uint32_t argsz, flags, index, start, count
 
 
 cdef class VfioUserLine(IrqLine):

@@ -9,7 +9,6 @@ from fastring.irq import IrqLine
 
 @disjoint_base
 class VfioUserLine(IrqLine):
-    def __init__(self) -> None: ...
     @property
     def fired(self) -> int: ...
     @property

@@ -15,18 +15,17 @@ import os
 import select
 from contextlib import suppress
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
-from e1000.vfio_user.protocol cimport CMD_DEVICE_SET_IRQS, REGION_BAR0, REGION_BAR1, REGION_CONFIG
+from e1000.vfio_user.protocol cimport CMD_DEVICE_SET_IRQS, REGION_BAR0, REGION_BAR1, REGION_CONFIG, SET_UNMASK_NOW, IrqSet
 from fastring.atomic cimport store_release32
-from fastring.socket_calls cimport POLLIN, c_poll, c_read, pollfd
+from fastring.socket_calls cimport POLLIN, c_close, c_poll, c_read, pollfd
 
 from e1000.device.arguments import check_config, check_register
 from e1000.vfio_user import attach
 from e1000.vfio_user.shared_memory import SharedMemory
 
 cdef enum:
-    SET_DATA_NONE_UNMASK = 1 << 0 | 1 << 4
     PCI_COMMAND = 4
     IO_MEMORY_MASTER = 7
 
@@ -36,8 +35,6 @@ cdef class VfioUserLine(IrqLine):
 
     def __cinit__(self):
         self.event = self.epoll = -1
-
-    def __init__(self):
         self.event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.epoll = os.dup(self.event)     # until there is a socket, too
 
@@ -57,8 +54,9 @@ cdef class VfioUserLine(IrqLine):
         """Off the bus; again is harmless."""
         self.client = None
         if self.event >= 0:
-            os.close(self.event)
-            os.close(self.epoll)
+            c_close(self.event)
+        if self.epoll >= 0:
+            c_close(self.epoll)
         self.event = self.epoll = -1
 
     cdef void look(self) noexcept nogil:
@@ -86,14 +84,18 @@ cdef class VfioUserLine(IrqLine):
     cdef bint service(self) noexcept nogil:
         cdef bint ran
         self.look()
+        if not self.level or self.client is None:
+            return False
+        self.client.cork()                      # what the handler writes after its read goes with the unmasking
         ran = IrqLine.service(self)
         if ran:
             store_release32(&self.level, 0)     # not set_level: a line that fires on and on is a storm
             self.unmask()
+        self.client.uncork()
         return ran
 
     cdef void unmask(self) noexcept nogil:
-        cdef IrqSet request = IrqSet(sizeof(IrqSet), SET_DATA_NONE_UNMASK, 0, 0, 1)
+        cdef IrqSet request = IrqSet(sizeof(IrqSet), SET_UNMASK_NOW, 0, 0, 1)
         if self.masks and self.client is not None:
             self.client.post(CMD_DEVICE_SET_IRQS, &request, sizeof(request), NULL, 0)
 

@@ -14,6 +14,9 @@ cdef class Client:
     cdef readonly IrqLine line              # is told of the failure that ends it
     cdef readonly str name
     cdef int64_t patience                   # ns
+    cdef bint corked                        # by the thread that services the line
+    cdef uint8_t held[256]                  # what is not sent yet: whole messages
+    cdef uint32_t held_size
     cdef uint32_t busy                      # somebody sends, or waits for a reply: atomic
     cdef uint16_t last_id
     cdef int failed                         # errno, or 0
@@ -32,6 +35,9 @@ cdef class Client:
     cdef Header* await_reply(self, const Header* request, int64_t deadline) noexcept nogil
     cdef bint set_out(self, Header* request, const void* first, uint32_t first_size, const void* rest, uint32_t rest_size,
                       int64_t deadline) noexcept nogil
+    cdef bint send_held(self, int64_t deadline) noexcept nogil
+    cdef void cork(self) noexcept nogil
+    cdef void uncork(self) noexcept nogil
     cdef bint post(self, uint16_t command, const void* first, uint32_t first_size, const void* rest, uint32_t rest_size) noexcept nogil
     cdef uint32_t read_region(self, uint32_t region, uint64_t offset, uint32_t size, uint32_t* error) noexcept nogil
     cdef void write_region(self, uint32_t region, uint64_t offset, uint32_t value, uint32_t size) noexcept nogil

@@ -144,10 +144,44 @@ cdef class Client:
         request.id = self.last_id
         request.error = 0
         request.size = <uint32_t>sizeof(Header) + first_size + rest_size
+        if self.held_size or self.corked and request.flags & NO_REPLY:
+            if self.held_size + request.size > sizeof(self.held) and not self.send_held(deadline):
+                return False
+            if request.size <= sizeof(self.held):
+                memcpy(self.held + self.held_size, request, sizeof(Header))
+                if first_size:
+                    memcpy(self.held + self.held_size + sizeof(Header), first, first_size)
+                if rest_size:
+                    memcpy(self.held + self.held_size + sizeof(Header) + first_size, rest, rest_size)
+                self.held_size += request.size
+                return True if self.corked and request.flags & NO_REPLY else self.send_held(deadline)
+            if not self.send_held(deadline):
+                return False
         if not self.drain(deadline):
             return False
         self.channel.send(request, first, first_size, rest, rest_size)
         return self.drain(deadline)
+
+    cdef bint send_held(self, int64_t deadline) noexcept nogil:
+        """Send what was held, at once. False: the connection is over."""
+        cdef uint32_t size = self.held_size
+        self.held_size = 0
+        if not self.drain(deadline):
+            return False
+        if size:
+            self.channel.send(<const Header*>self.held, self.held + sizeof(Header), size - <uint32_t>sizeof(Header), NULL, 0)
+        return self.drain(deadline)
+
+    cdef void cork(self) noexcept nogil:
+        """Hold posted messages until `uncork`, or until one that is not."""
+        self.corked = True
+
+    cdef void uncork(self) noexcept nogil:
+        self.corked = False
+        if self.held_size:
+            self.take()
+            self.send_held(now() + self.patience)
+            self.finish()
 
     cdef bint post(self, uint16_t command, const void* first, uint32_t first_size, const void* rest, uint32_t rest_size) noexcept nogil:
         """Send a command that has no reply; it is done before whatever is sent after it. False: the connection is over."""
@@ -292,7 +326,7 @@ cdef class Client:
         with nogil:
             self.take()
             self.exchanges += 1
-            if self.drain(deadline):
+            if self.send_held(deadline):
                 with gil:
                     self.channel.tx_fds = list(fds) or None
                 if self.set_out(&request, data, size, NULL, 0, deadline):

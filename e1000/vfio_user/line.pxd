@@ -17,4 +17,5 @@ cdef class EventLine(IrqLine):
     cdef readonly uint64_t signalled
     cdef void fire(self, int kind) noexcept nogil
     cdef void look_again(self) noexcept nogil
+    cdef void unmask(self) noexcept nogil
     cpdef void forget(self)

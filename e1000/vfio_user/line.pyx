@@ -36,6 +36,10 @@ cdef class EventLine(IrqLine):
             self.masked = True
             self.fire(IRQ_INTX)
 
+    cdef void unmask(self) noexcept nogil:
+        self.masked = self.muted = False
+        self.look_again()
+
     cdef void fire(self, int kind) noexcept nogil:
         cdef uint64_t one = 1
         if self.fds[kind] >= 0:
@@ -61,10 +65,10 @@ cdef class EventLine(IrqLine):
 
     def mask(self, bint masked):
         """INTx: fire no more, or again, at once if the line is up."""
-        self.muted = masked
-        if not masked:
-            self.masked = False
-            self.look_again()
+        if masked:
+            self.muted = True
+        else:
+            self.unmask()
 
     def trigger(self, int kind):
         """Signal it without a cause, as a client asks for to try its eventfd."""

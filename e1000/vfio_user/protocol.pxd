@@ -49,3 +49,9 @@ cdef packed struct MultiWrite:
     uint64_t offset
     uint32_t region, count
     uint8_t data[8]
+
+cdef packed struct IrqSet:          # struct vfio_irq_set
+    uint32_t argsz, flags, index, start, count
+
+cdef enum:
+    SET_UNMASK_NOW = 1 << 0 | 1 << 4    # VFIO_IRQ_SET_DATA_NONE, VFIO_IRQ_SET_ACTION_UNMASK

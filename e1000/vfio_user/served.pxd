@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from e1000.device.card cimport E1000Device
 from e1000.vfio_user.channel cimport Channel
 from e1000.vfio_user.line cimport EventLine
-from e1000.vfio_user.protocol cimport Header, MultiWrite, RegionAccess
+from e1000.vfio_user.protocol cimport Header, IrqSet, MultiWrite, RegionAccess
 from fastring.memory cimport AddressSpace
 
 
@@ -27,5 +27,6 @@ cdef class ServedCard:
     cdef uint32_t write_region(self, const Header* message, const RegionAccess* access, uint32_t size) noexcept nogil
     cdef void write_bytes(self, uint32_t region, uint32_t offset, const uint8_t* data, uint32_t count) noexcept nogil
     cdef uint32_t write_multi(self, const Header* message, const uint8_t* payload, uint32_t size) noexcept nogil
+    cdef bint unmasks(self, const Header* message, const IrqSet* request, uint32_t size) noexcept nogil
     cdef void refuse(self, const Header* message, uint32_t error) noexcept nogil
     cdef void ask_control(self, const Header* message)

@@ -15,8 +15,9 @@ from libc.string cimport memcpy
 from e1000.device.pci cimport CONFIG_SIZE, IO_SIZE
 from e1000.device.recorder cimport SPACE_CONFIG, SPACE_IO, SPACE_MMIO
 from e1000.device.state cimport BAR0_SIZE
-from e1000.vfio_user.protocol cimport (CMD_REGION_READ, CMD_REGION_WRITE, CMD_REGION_WRITE_MULTI, CMD_VERSION, REGION_BAR0, REGION_BAR1,
-                                       REGION_CONFIG, TYPE_COMMAND, TYPE_MASK)
+from e1000.vfio_user.line cimport IRQ_INTX
+from e1000.vfio_user.protocol cimport (CMD_DEVICE_SET_IRQS, CMD_REGION_READ, CMD_REGION_WRITE, CMD_REGION_WRITE_MULTI, CMD_VERSION,
+                                       REGION_BAR0, REGION_BAR1, REGION_CONFIG, SET_UNMASK_NOW, TYPE_COMMAND, TYPE_MASK)
 
 
 cdef inline uint32_t region_size(uint32_t region) noexcept nogil:
@@ -139,11 +140,20 @@ cdef class ServedCard:
             error = self.write_region(message, <const RegionAccess*>payload, size)
         elif message.command == CMD_REGION_WRITE_MULTI:
             error = self.write_multi(message, payload, size)
+        elif self.unmasks(message, <const IrqSet*>payload, size):
+            self.line.unmask()
+            self.channel.reply(message, 0, NULL, 0, NULL, 0)
         else:
             with gil:
                 self.ask_control(message)
         if error:
             self.refuse(message, error)
+
+    cdef bint unmasks(self, const Header* message, const IrqSet* request, uint32_t size) noexcept nogil:
+        """Whether a message unmasks INTx and no more, as one does for each interrupt: too often for Python."""
+        return message.command == CMD_DEVICE_SET_IRQS and size == sizeof(IrqSet) and request.argsz >= size \
+            and request.flags == SET_UNMASK_NOW and request.index == IRQ_INTX and request.start == 0 and request.count == 1 \
+            and self.channel.fds_of_message() == 0
 
     cdef void refuse(self, const Header* message, uint32_t error) noexcept nogil:
         self.refused += 1

@@ -402,6 +402,22 @@ def test_an_interrupt_is_handled_once_and_unmasked(liar):
     assert [command for command, _ in server.asked][-3:] == [WRITE, SET_IRQS, READ]
 
 
+def test_what_the_handler_writes_goes_with_the_unmasking_and_in_order(liar):
+    bus, server = liar({READ: lambda _, payload: payload + b"\1\0\0\0"})
+
+    def handler():
+        bus.write(0xD8, 1)
+        bus.read(0xC0)
+        for _ in range(20):  # more than is held at once
+            bus.write(0xD8, 2)
+
+    bus.irq.request_irq(handler)
+    os.eventfd_write(server.fds[1], 1)
+    assert bus.irq.handle_irq()
+    bus.read(8)
+    assert [command for command, _ in server.asked][-25:] == [WRITE, WRITE, READ, *[WRITE] * 20, SET_IRQS, READ]
+
+
 def test_a_server_that_fires_without_end_is_shut_off(liar):
     bus, server = liar({IRQ: struct.pack("=4I", 16, 1, 0, 1)})
     bus.irq.request_irq(lambda: None)

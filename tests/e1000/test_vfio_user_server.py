@@ -122,3 +122,22 @@ def test_memory_of_the_client_is_reached_until_it_is_unmapped(server, client):
     assert client.unmap(0x100000, 1 << 20) == 0
     assert server.served.addresses.regions == []
     os.close(fd)
+
+
+def test_an_interrupt_that_is_still_up_fires_again_when_it_is_unmasked(client):
+    event = os.eventfd(0, os.EFD_NONBLOCK)
+    assert client.call(8, struct.pack("=5I", 20, 4 | 32, 0, 0, 1), [event])[0] == 0
+    client.write(7, 4, b"\x07\0")
+    client.write(0, 0xD0, struct.pack("=I", 4))  # IMS, ICS: LSC
+    client.write(0, 0xC8, struct.pack("=I", 4))
+    assert os.eventfd_read(event) == 1
+    client.send(8, struct.pack("=5I", 20, 1 | 16, 0, 0, 1), flags=1 << 4)
+    assert client.call(8, struct.pack("=5I", 20, 1 | 16, 0, 0, 1))[0] == 0
+    assert os.eventfd_read(event) == 2
+    client.read(0, 0xC0, 4)  # ICR: the line is down
+    assert client.call(8, struct.pack("=5I", 20, 1 | 16, 0, 0, 1))[0] == 0
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(event)
+    assert client.call(8, struct.pack("=5I", 20, 1 | 16, 0, 1, 1))[0] == 22
+    assert client.call(8, struct.pack("=5I", 20, 1 | 16, 1, 0, 1))[0] == 25
+    os.close(event)
