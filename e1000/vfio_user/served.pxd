@@ -21,6 +21,7 @@ cdef class ServedCard:
     cdef readonly uint64_t strays               # replies to nothing
     cdef uint8_t* data                          # [BAR0_SIZE]: what a read found
     cdef int serve(self, Channel channel, int budget) noexcept nogil
+    cdef bint has_error(self) noexcept nogil
     cdef int poll_wire(self, int budget) noexcept nogil
     cdef void handle(self, Header* message) noexcept nogil
     cdef uint32_t read_region(self, const Header* message, const RegionAccess* access, uint32_t size) noexcept nogil

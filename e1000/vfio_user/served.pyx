@@ -100,6 +100,10 @@ cdef class ServedCard:
                 moved = 1
         return moved
 
+    cdef bint has_error(self) noexcept nogil:
+        """Whether its wire died: the line has what to raise."""
+        return <void*>self.line.error != <void*>None
+
     cdef int serve(self, Channel channel, int budget) noexcept nogil:
         """Handle what has come from the client, at most so many messages. Returns how many, or -errno: the connection is over."""
         cdef Header* message

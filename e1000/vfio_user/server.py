@@ -8,7 +8,6 @@ import os
 import select
 import socket
 import stat
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
@@ -17,9 +16,11 @@ from e1000.vfio_user.channel import Channel
 from e1000.vfio_user.control import Control
 from e1000.vfio_user.guest_memory import GuestMemory
 from e1000.vfio_user.served import ServedCard
-from fastring.clock import MonotonicClock
+from e1000.vfio_user.turn import take_turn
+from fastring.clock import Clock, MonotonicClock
 
-SPIN = 50e-6  # seconds of looking again before it sleeps: an exchange with a guest takes no longer
+SPIN = 50_000  # ns of looking again before it sleeps: an exchange with a guest takes no longer
+TURN = 5_000_000  # ns between two looks at signals and new clients, however busy it is
 MOST_PATH = 107  # bytes in sun_path, without its NUL
 
 
@@ -56,10 +57,18 @@ class VfioUserServer:
     def work(self, budget: int = 64) -> int:
         """Do what there is to do now, bounded; return how much it was."""
         done = self.served.work(budget)
-        if done < 0:
+        self.look_after()
+        return abs(done)
+
+    def look_after(self) -> None:
+        """Hang up on a client that is gone, take one that waits, and raise what the wire did."""
+        line, channel = self.served.line, self.served.channel
+        if channel is not None and channel.dead:
             self._hang_up()
-            return 1
-        return done
+        self.accept()
+        if line.error is not None:
+            error, line.error = line.error, None
+            raise error
 
     def accept(self) -> bool:
         """Take the next client, if there is none and one waits."""
@@ -120,20 +129,17 @@ def serve(servers: Sequence[VfioUserServer], *, until: Callable[[], bool] = lamb
 
     `wake`: a descriptor that wakes it, too. Raises what a wire or a timer in Python raised; a client's faults end nothing.
     """
-    clocks = [clock for clock in dict.fromkeys(server.device.clock for server in servers) if isinstance(clock, MonotonicClock)]
-    last = time.monotonic()
+    cards = [server.served for server in servers]
+    clocks: list[Clock] = [*dict.fromkeys(clock for card in cards if isinstance(clock := card.device.clock, MonotonicClock))]
     while not until():
-        done = sum(server.work() for server in servers) + sum(clock.fire_due() for clock in clocks)
-        _raise_errors(servers)
-        now = time.monotonic()
-        if done:
-            last = now
-        elif now - last >= SPIN:
+        idle = take_turn(cards, clocks, SPIN, TURN)
+        for server in servers:
+            server.look_after()
+        if idle:
             _wait(servers, clocks, wake)
-            last = time.monotonic()
 
 
-def _wait(servers: Sequence[VfioUserServer], clocks: Sequence[MonotonicClock], wake: int | None) -> None:
+def _wait(servers: Sequence[VfioUserServer], clocks: Sequence[Clock], wake: int | None) -> None:
     """Sleep until something happens: a message, a client, a frame, a timer."""
     waiter = select.poll()
     for server in servers:
@@ -143,16 +149,6 @@ def _wait(servers: Sequence[VfioUserServer], clocks: Sequence[MonotonicClock], w
         waiter.register(wake, select.POLLIN)
     deadlines = [(deadline - clock.monotonic_ns()) / 1e6 for clock in clocks if (deadline := clock.next_deadline) is not None]
     waiter.poll(max(0, math.ceil(min(deadlines))) if deadlines else None)
-    for server in servers:
-        server.accept()
-
-
-def _raise_errors(servers: Sequence[VfioUserServer]) -> None:
-    for server in servers:
-        line = server.served.line
-        if line.error is not None:
-            error, line.error = line.error, None
-            raise error
 
 
 def _bind(listener: socket.socket, path: str, mode: int) -> None:

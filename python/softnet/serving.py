@@ -116,6 +116,7 @@ class Serving:
     def run(self) -> ServingResult:
         """Serve until Ctrl-C. Raises OSError when the wire fails."""
         try:
+            self.tell(f"ready at {', '.join(server.path for server in self.servers)}")
             serve(self.servers)
         except KeyboardInterrupt:
             pass

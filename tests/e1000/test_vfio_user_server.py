@@ -32,7 +32,8 @@ class Client:
         self.sent += 1
         header = struct.pack("=HHIII", self.sent, command, 16 + len(payload) if size is None else size, flags, 0)
         went = socket.send_fds(self.socket, [header + payload], list(fds))
-        self.socket.sendall((header + payload)[went:])
+        if went < len(header + payload):
+            self.socket.sendall((header + payload)[went:])
 
     def _exactly(self, count):
         data = b""

@@ -58,7 +58,6 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
         trace=arguments.trace,
         tell=tell,
     ) as serving:
-        tell(f"ready at {', '.join(arguments.socket)}")
         status = OK
         try:
             result = serving.run()

@@ -1,0 +1,1 @@
+"""A turn of serving cards, without Python."""
