@@ -37,7 +37,11 @@ def test_its_diagnostics_read_the_card(guest):
 
 
 def test_the_offline_self_test_passes(guest):
-    told = guest.run("ethtool -t eth0 offline")
+    """Its loopback test fails with 14 where the guest takes 8 ms to compare 64 frames: on a machine that is busy it may try again."""
+    for _ in range(10):
+        _, told = guest.ask("ethtool -t eth0 offline")
+        if not re.search(r"Loopback test.*\s14$", told, re.M):
+            break
     assert "The test result is PASS" in told
     assert len(re.findall(r"\)\s+0$", told, re.M)) == 5
     up(guest)
