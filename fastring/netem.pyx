@@ -290,6 +290,10 @@ cdef class NetemWire(WrapperWire):
         return bool(self.out.blocked) or super().held_up
 
     @property
+    def waiting(self):
+        return self.out.waiting + self.back.waiting + super().waiting
+
+    @property
     def drops(self):
         return added(super().drops, added(self._lost(self.out.loss, self.out.overrun), self._lost(self.back.loss, self.back.overrun)))
 

@@ -78,6 +78,11 @@ cdef class Wire:
         """Whether it holds the card up and owes it a call: wait for its `fileno` to be writable, too."""
         return False
 
+    @property
+    def waiting(self):
+        """Packets that it keeps until their time has come."""
+        return 0
+
     def failure(self):
         """Why `poll` or `transmit` failed for good, an OSError that names the wire; or None. The card is on a dead wire then."""
         return None

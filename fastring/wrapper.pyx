@@ -75,6 +75,10 @@ cdef class WrapperWire(Wire):
     def held_up(self):
         return self.inner is not None and self.inner.held_up
 
+    @property
+    def waiting(self):
+        return 0 if self.inner is None else self.inner.waiting
+
     def failure(self):
         return None if self.inner is None else self.inner.failure()
 

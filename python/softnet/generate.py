@@ -194,6 +194,7 @@ class Generate:
     def _drain(self, stack: Stack, *, outside: bool) -> None:
         """Let what is on its way arrive."""
         stack.run()
+        self.cabling.let_arrive(stack)
         if isinstance(self.clock, VirtualClock):
             self._let_time_pass(stack, self.clock)
         if not outside and (self.receiving is None or not self.receiving.polled):
@@ -206,7 +207,7 @@ class Generate:
             stack.run()
 
     def _let_time_pass(self, stack: Stack, clock: VirtualClock) -> None:
-        """On a virtual clock, up to a second: a wire may hold packets back until their time."""
+        """On a virtual clock, up to a second: a wire may hold packets back until their time, and not say so."""
         end = clock.monotonic_ns() + 10**9
         while self.sink.packets < self.sender.packets and (due := clock.next_deadline) is not None and due <= end:
             clock.advance(max(due - clock.monotonic_ns(), 0))

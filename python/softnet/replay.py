@@ -299,7 +299,10 @@ class Replay:
             time.sleep(min(0.01, max(0.0, end - time.monotonic())))
 
     def _drain(self, stack: Stack) -> None:
-        """Give wires that lead out of the process the time to take what they held up."""
+        """Let what wires delay arrive, and give those that lead out of the process the time to take what they held up."""
+        for line in self.lines:
+            if self.result.complete:
+                line.cabling.let_arrive(stack)
         end = time.monotonic() + PATIENCE
         while any(line.cabling.near.held_up for line in self.lines) and time.monotonic() < end and self.result.complete:
             stack.wait(0.1)

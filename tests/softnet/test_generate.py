@@ -193,7 +193,7 @@ def bad_wire(monkeypatch):
                 times = 0 if self.number % 10 == 0 else 2 if self.number % 7 == 0 else 1
                 self.other.inject(Burst.from_packets([packet] * times)) if times else None
 
-    def cable(spec, *, clock):
+    def cable(spec, *, clock, sends):
         far = Wire()
         return Cabling(Bad(far), far)
 

@@ -34,7 +34,7 @@ def slow_wire(monkeypatch):
     """slow_wire(rate): that is what every wire is now."""
 
     def use(rate):
-        def cable(spec, *, clock):
+        def cable(spec, *, clock, sends):
             far = Wire()
             return Cabling(SlowWire(far, clock, rate), far)
 
@@ -69,7 +69,7 @@ def test_a_wire_that_takes_all_passes_at_once():
 
 
 def test_a_wire_that_takes_nothing_has_no_throughput(monkeypatch, capsys):
-    monkeypatch.setattr(generate, "open_wire", lambda spec, *, clock: Cabling(Deaf(), Wire()))
+    monkeypatch.setattr(generate, "open_wire", lambda spec, *, clock, sends: Cabling(Deaf(), Wire()))
     (report,) = Rfc2544(FRAME, sizes=[64], resolution=0.3, duration=0.001, clock="virtual").run()
     assert (report.pps, report.latency, [trial.lost > 0 for trial in report.trials]) == (0, None, [True, True, True])
     assert cli.main(["rfc2544", "--sizes", "64", "--resolution", "30", "--duration", "0.001", "--clock", "virtual", "--json"]) == 1

@@ -1,5 +1,7 @@
 """Wrappers in a spec: what is before an '@'."""
 
+import json
+
 import pytest
 from wire_ends import numbered
 
@@ -103,3 +105,11 @@ def test_a_spec_that_makes_no_sense_is_one_line(spec, match):
 def test_who_sends_has_the_packet_ring_wait_longer():
     assert for_sending("packet:eth0") == "packet:eth0,block_timeout=20"
     assert for_sending("packet:eth0,block_timeout=5") == "packet:eth0,block_timeout=5"
+
+
+@pytest.mark.parametrize("clock", ["real", "virtual"])
+@pytest.mark.parametrize("command", [("replay", "dns.pcap"), ("generate", "--udp", "10.0.0.1:1,10.0.0.2:2", "--count", "100")])
+def test_what_a_wire_delays_arrives_before_the_end(fastring, data, command, clock):
+    words = [data / word if word.endswith(".pcap") else word for word in command]
+    result = json.loads(fastring(*words, "--clock", clock, "--wire", "fault:delay=100ms,jitter=20ms,limit=5000@pair", "--json").out)
+    assert (result["received"], result["lost"], result["drops"]) == (result["sent"], 0, {})

@@ -42,7 +42,12 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
     """Do it; returns the exit status and what to print."""
     wanted = Selection(only=arguments.only, registers=arguments.register, card=arguments.card, head=arguments.head, tail=arguments.tail)
     with open_trace(arguments.file) as reader:
-        convert(reader, wanted, to=arguments.to or "text", out=arguments.out)
+        try:
+            convert(reader, wanted, to=arguments.to or "text", out=arguments.out)
+        except BrokenPipeError:
+            if arguments.out is not None:
+                raise
+            return OK, ""  # whoever reads it has seen enough
     if reader.problem:
         complain(PROG, reader.problem)
     return LOST if reader.problem else OK, ""
