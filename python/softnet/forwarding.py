@@ -194,6 +194,8 @@ class Forwarding:
             with suppress(OSError):
                 self.stack.run()
             self.result.seconds = time.monotonic() - started
+            for port in self.ports:
+                port.device.sink = None  # what arrives while it is taken down is in no account
             self._account()
         return self.result
 
