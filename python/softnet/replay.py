@@ -405,7 +405,7 @@ class Replay:
             result.packets_per_poll = sum(napi.packets for napi in receivers) / sum(napi.polls for napi in receivers)
         if self.pacer is not None:
             result.rate_asked = float(self.timing.rate)
-            if result.seconds > 0:
+            if result.seconds > 0 and self.pacer.scheduled:  # else all was due at once
                 result.rate_achieved = result.rate_asked * (self.pacer.scheduled / 1e9) / result.seconds
             if (late := self.pacer.lateness).total:
                 result.late_p50_ns, result.late_p99_ns, result.late_max_ns = late.percentile(50), late.percentile(99), late.max

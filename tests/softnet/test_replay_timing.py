@@ -1,5 +1,6 @@
 """When `fastring replay` sends what, with tcpreplay's options: on a virtual clock, so that times are exact."""
 
+import json
 import re
 
 import pytest
@@ -217,3 +218,8 @@ def test_options_that_contradict_each_other_are_told_in_one_line(options, why, s
 
 def test_oneatatime_cannot_read_a_capture_from_standard_input(fastring):
     assert "standard input" in fastring("replay", "-", "--oneatatime").err
+
+
+def test_what_was_all_due_at_once_achieved_no_rate(fastring, data):
+    outcome = fastring("replay", data / "short.pcap", "--limit", 5, "--pps", 1000, "--pps-multi", 10, "--json")
+    assert json.loads(outcome.out)["rate_achieved"] is None
