@@ -10,9 +10,9 @@ import os
 
 from libc.errno cimport EFAULT, EINVAL, EMSGSIZE, ENODEV, EOPNOTSUPP, EPROTO, ETIMEDOUT
 from libc.string cimport memcpy
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from e1000.vfio_user.channel cimport ROOM
+from e1000.vfio_user.monotonic cimport now
 from e1000.vfio_user.protocol cimport (CMD_DMA_READ, CMD_DMA_WRITE, CMD_REGION_READ, CMD_REGION_WRITE, ERROR, MAX_DATA, NO_REPLY,
                                        TYPE_COMMAND, TYPE_MASK, TYPE_REPLY, DmaAccess, RegionAccess)
 from fastring.atomic cimport cpu_relax, exchange32, store_release32
@@ -26,12 +26,6 @@ cdef enum:
     SPINS = 100                     # looks at the socket before it sleeps: some 30 µs, longer than a server that is awake takes
 
 cdef uint32_t ALL_ONES = 0xFFFFFFFFu
-
-
-cdef inline int64_t now() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return <int64_t>t.tv_sec * 1_000_000_000 + t.tv_nsec
 
 
 cdef inline bint is_another(const Header* reply, const RegionAccess* access) noexcept nogil:

@@ -79,17 +79,6 @@ cdef class ServedCard:
 
     # --- messages ---
 
-    def work(self, int budget=64):
-        """Handle at most so many messages, and let as many packets arrive; return how many it was, or -errno when the client is gone."""
-        cdef int done = 0, moved
-        cdef Channel channel = self.channel             # kept, whoever hangs up meanwhile
-        cdef bint connected = channel is not None
-        with nogil:
-            if connected:
-                done = self.serve(channel, budget)
-            moved = self.poll_wire(budget)
-        return done if done < 0 else done + moved
-
     cdef int poll_wire(self, int budget) noexcept nogil:
         cdef int moved = 0
         if self.device.polls:

@@ -27,7 +27,7 @@ MOST_PATH = 107  # bytes in sun_path, without its NUL
 class VfioUserServer:
     """`device` at `path`, for one client after the other; the card keeps its state from one to the next.
 
-    `serve` runs it, or `work` and `wait` in a loop of yours, on one thread, the clock's if the card has one. A socket that a server left
+    `serve` runs it, on one thread, the clock's if the card has one. A socket that a server left
     behind is replaced, one that somebody listens on is not. `mode`: the socket's. Raises OSError, ValueError for a path that is too long.
     """
 
@@ -53,12 +53,6 @@ class VfioUserServer:
     def connected(self) -> bool:
         """Whether there is a client."""
         return self.served.channel is not None
-
-    def work(self, budget: int = 64) -> int:
-        """Do what there is to do now, bounded; return how much it was."""
-        done = self.served.work(budget)
-        self.look_after()
-        return abs(done)
 
     def look_after(self) -> None:
         """Hang up on a client that is gone, take one that waits, and raise what the wire did."""

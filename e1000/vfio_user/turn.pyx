@@ -2,20 +2,14 @@
 
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from e1000.vfio_user.channel cimport Channel
+from e1000.vfio_user.monotonic cimport now
 from e1000.vfio_user.served cimport ServedCard
 from fastring.clock cimport Clock
 
 cdef enum:
     BUDGET = 64                     # messages, and packets, of a card before the next one's turn
-
-
-cdef inline int64_t now() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return <int64_t>t.tv_sec * 1_000_000_000 + t.tv_nsec
 
 
 cdef struct Place:
