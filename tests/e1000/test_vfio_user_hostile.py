@@ -182,7 +182,7 @@ def test_a_client_that_takes_no_replies_is_held_up_and_nobody_else(server, clien
     client.socket.settimeout(1)
     whole = struct.pack("=HHIII", 7, READ, 32, 0, 0) + region(0, 0, 0x20000)
     with pytest.raises(TimeoutError):
-        client.socket.sendall(whole * 20000)
+        client.socket.sendall(whole * 200_000)  # more than two megabytes, which it may take in at once
     assert server.served.channel.held_up
     client.socket.close()
     assert Client(server.path).read(7, 0, 2) == b"\x86\x80"
