@@ -14,9 +14,13 @@ from e1000.vfio_user import SharedMemory, VfioUserServer, serve
 
 
 class RemotePath(Path):
-    """As Path. `device_cpu`: the other process's core."""
+    """As Path. `device_cpu`: the other process's core. `map_doorbells`: they are stores, not messages."""
 
     memory_type = SharedMemory
+
+    def __init__(self, size: int, *, map_doorbells: bool = False, burst: int = 128, device_cpu: int | None = None, **options: int) -> None:
+        self.map_doorbells = map_doorbells
+        super().__init__(size, burst=burst, device_cpu=device_cpu, **options)
 
     def plug(self, undo: ExitStack, memory: HostMemory, device_cpu: int | None) -> list[Bus]:
         """The two cards, each on its bus."""
@@ -34,7 +38,7 @@ class RemotePath(Path):
         undo.enter_context(served.stdout)
         assert served.stdout.readline() == b"ready\n"
         assert isinstance(memory, SharedMemory)
-        self.buses = [undo.enter_context(VfioUserBus(path, memory=memory)) for path in paths]
+        self.buses = [undo.enter_context(VfioUserBus(path, memory=memory, map_doorbells=self.map_doorbells)) for path in paths]
         return list(self.buses)
 
     def detach(self, undo: ExitStack, device_cpu: int | None) -> None:
@@ -51,7 +55,10 @@ def main(near: str, far: str, cpu: str | None = None) -> None:
     if cpu is not None:
         os.sched_setaffinity(0, {int(cpu)})
     with ExitStack() as undo:
-        servers = [undo.enter_context(VfioUserServer(card, path)) for card, path in zip(two_cards(undo), (near, far), strict=True)]
+        servers = [
+            undo.enter_context(VfioUserServer(card, path, map_doorbells=True))
+            for card, path in zip(two_cards(undo), (near, far), strict=True)
+        ]
         print("ready", flush=True)
         serve(servers)
 

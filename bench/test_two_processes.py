@@ -32,7 +32,8 @@ def tune(path, attributes):
 
 @pytest.mark.parametrize("size", [60, 1514])
 @pytest.mark.parametrize("tuning", TUNINGS)
-def test_two_processes_against_two_threads(size, tuning, capsys):
+@pytest.mark.parametrize("map_doorbells", [False, True], ids=["messages", "stores"])
+def test_two_processes_against_two_threads(size, tuning, map_doorbells, capsys):
     if len(cpus()) < 2:
         pytest.skip("two processes need two CPUs")
     before = os.sched_getaffinity(0)
@@ -41,7 +42,7 @@ def test_two_processes_against_two_threads(size, tuning, capsys):
     options, attributes = TUNINGS[tuning]
     processes, threads = [], []
     try:
-        with RemotePath(size, device_cpu=device_cpu, **options) as remote:
+        with RemotePath(size, map_doorbells=map_doorbells, device_cpu=device_cpu, **options) as remote:
             tune(remote, attributes)
             for _ in range(RUNS):
                 told = remote.messages
@@ -54,7 +55,8 @@ def test_two_processes_against_two_threads(size, tuning, capsys):
         os.sched_setaffinity(0, before)
     ours, theirs = statistics.median(processes), statistics.median(threads)
     with capsys.disabled():
-        print(f"\npath, {size} bytes, {tuning}, two processes: {theirs / ours:.3f} of two threads "
+        rung = "stores" if map_doorbells else "messages"
+        print(f"\npath, {size} bytes, {tuning}, doorbells {rung}, two processes: {theirs / ours:.3f} of two threads "
               f"({1e3 / ours:.2f} against {1e3 / theirs:.2f} Mpps, {ours:.1f} against {theirs:.1f} ns a packet, medians of {RUNS}; "
               f"best {min(processes):.1f} and {min(threads):.1f}; "
               f"{PACKETS / messages['exchanges']:.0f} packets an exchange, {PACKETS / messages['posted']:.0f} a posted message)")

@@ -20,10 +20,20 @@ class VfioUserLine(IrqLine):
 @disjoint_base
 class VfioUserBus(Bus):
     def __init__(
-        self, path: str | os.PathLike[str], *, memory: SharedMemory | None = None, enabled: bool = True, timeout: float = 10.0
+        self,
+        path: str | os.PathLike[str],
+        *,
+        memory: SharedMemory | None = None,
+        enabled: bool = True,
+        timeout: float = 10.0,
+        map_doorbells: bool = True,
     ) -> None: ...
     @property
+    def maps_doorbells(self) -> bool: ...
+    @property
     def path(self) -> str: ...
+    @property
+    def stores(self) -> int: ...
     @property
     def messages(self) -> dict[str, int]: ...
     def failure(self) -> OSError | None: ...

@@ -308,8 +308,11 @@ cdef class Client:
         with nogil:
             self.write_region(region, offset, value, size)
 
-    def call(self, uint16_t command, bytes payload=b"", fds=(), *, str what="a command"):
-        """Send a command and return its reply's payload; what descriptors came with it are closed. Raises OSError, also the server's."""
+    def call(self, uint16_t command, bytes payload=b"", fds=(), *, str what="a command", list rights=None):
+        """Send a command and return its reply's payload. Raises OSError, also the server's.
+
+        `rights`: descriptors that come with the reply are added, and the caller's; without it they are closed.
+        """
         cdef Header request
         cdef Header* reply = NULL
         cdef const char* data = payload
@@ -331,6 +334,8 @@ cdef class Client:
                         error = reply.error if reply.error else EINVAL
                     else:
                         answer = (<const char*>reply + sizeof(Header))[:reply.size - sizeof(Header)]
+                        if rights is not None:
+                            rights += self.channel.take_fds()
                     self.channel.consume()
             self.finish()
         if error:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from e1000.vfio_user.doorbells import SIZE, START, WORDS
 from e1000.vfio_user.guest_memory import GuestMemory
 from e1000.vfio_user.served import ServedCard
 
@@ -23,7 +24,8 @@ DEVICE_GET_IRQ_INFO, DEVICE_SET_IRQS, DEVICE_RESET = 7, 8, 13
 
 # <linux/vfio.h>
 DEVICE_FLAGS_RESET, DEVICE_FLAGS_PCI = 1 << 0, 1 << 1
-REGION_READ, REGION_WRITE = 1 << 0, 1 << 1
+REGION_READ, REGION_WRITE, REGION_MMAP, REGION_CAPS = (1 << n for n in range(4))
+REGION_CAP_SPARSE_MMAP = 1
 IRQ_EVENTFD, IRQ_MASKABLE, IRQ_AUTOMASKED, IRQ_NORESIZE = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 SET_DATA_NONE, SET_DATA_BOOL, SET_DATA_EVENTFD, SET_MASK, SET_UNMASK, SET_TRIGGER = (1 << n for n in range(6))
 NUM_REGIONS, NUM_IRQS = 9, 5  # VFIO_PCI_NUM_REGIONS, VFIO_PCI_NUM_IRQS
@@ -32,7 +34,11 @@ INTX, MSI = 0, 1
 IRQ_FLAGS = {INTX: IRQ_EVENTFD | IRQ_MASKABLE | IRQ_AUTOMASKED, MSI: IRQ_EVENTFD | IRQ_NORESIZE}
 UNMAP_ALL = 1 << 1
 
+BAR0 = 0
+DOORBELLS = "fastring_doorbells"  # a capability of ours: offered by a client that heeds these words in the pages, and then where they are
+
 INFO, REGION_INFO, REGION_IO_FDS, IRQ_INFO = struct.Struct("=4I"), struct.Struct("=4I2Q"), struct.Struct("=4I"), struct.Struct("=4I")
+SPARSE_MMAP, SPARSE_AREA = struct.Struct("=2H3I"), struct.Struct("=2Q")  # the first with its vfio_info_cap_header
 MAP, UNMAP, SET_IRQS = struct.Struct("=2I3Q"), struct.Struct("=2I2Q"), struct.Struct("=5I")
 
 Reply = tuple[bytes, list[int]]
@@ -46,6 +52,7 @@ class Control:
         self.served = served
         self.memory = memory
         self.capabilities: dict[str, Any] = {}
+        self.maps_unheard = False  # the client was given the doorbells' pages, and does not know how to wake the server
         self._commands: dict[int, Callable[[bytes, list[int]], Reply]] = {
             VERSION: self._version,
             DMA_MAP: self._dma_map,
@@ -70,6 +77,7 @@ class Control:
         self.memory.clear()
         self.served.line.forget()
         self.capabilities = {}
+        self.maps_unheard = False
 
     # --- negotiation ---
 
@@ -86,6 +94,8 @@ class Control:
         ours: dict[str, Any] = {"max_msg_fds": MAX_MSG_FDS, "max_data_xfer_size": MAX_DATA_XFER_SIZE, "max_dma_maps": self.memory.most}
         if self.capabilities.get("write_multiple"):
             ours["write_multiple"] = True
+        if self.served.doorbells is not None and self.capabilities.get(DOORBELLS):
+            ours[DOORBELLS] = WORDS
         data = json.dumps({"capabilities": ours}).encode() + b"\0"
         return struct.pack("=2H", major, min(minor, MINOR)) + data, []
 
@@ -124,6 +134,10 @@ class Control:
         _check_argsz(argsz, REGION_INFO)
         _check_index(index, NUM_REGIONS, "region")
         size = REGION_SIZES.get(index, 0)
+        if index == BAR0 and self.served.doorbells is not None:
+            reply = _mappable(argsz, index, size, self.served.doorbells.fileno())
+            self.maps_unheard = bool(reply[1]) and not self.capabilities.get(DOORBELLS)
+            return reply
         return REGION_INFO.pack(REGION_INFO.size, REGION_READ | REGION_WRITE if size else 0, index, 0, size, 0), []
 
     def _get_region_io_fds(self, payload: bytes, fds: list[int]) -> Reply:
@@ -187,6 +201,16 @@ class Control:
             _refuse(f"DEVICE_RESET with a payload of {len(payload)} bytes")
         self.served.reset()
         return EMPTY
+
+
+def _mappable(argsz: int, index: int, size: int, fd: int) -> Reply:
+    """A region of which the doorbells' pages can be mapped; a client whose argsz has no room for that is told how much it takes."""
+    whole = REGION_INFO.size + SPARSE_MMAP.size + SPARSE_AREA.size
+    access = REGION_READ | REGION_WRITE | REGION_MMAP | REGION_CAPS
+    if argsz < whole:
+        return REGION_INFO.pack(whole, access, index, REGION_INFO.size, size, 0), []  # QEMU checks the offset even here
+    capability = SPARSE_MMAP.pack(REGION_CAP_SPARSE_MMAP, 1, 0, 1, 0) + SPARSE_AREA.pack(START, SIZE)
+    return REGION_INFO.pack(whole, access, index, REGION_INFO.size, size, 0) + capability, [fd]
 
 
 def _refuse(why: str, number: int = errno.EINVAL) -> NoReturn:

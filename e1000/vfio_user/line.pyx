@@ -9,7 +9,7 @@ import os
 
 from libc.stdint cimport uint32_t
 
-from fastring.atomic cimport load_acquire32
+from fastring.atomic cimport load_acquire32, store_release32
 from fastring.socket_calls cimport c_close, c_write
 
 
@@ -44,6 +44,8 @@ cdef class EventLine(IrqLine):
         cdef uint64_t one = 1
         if self.fds[kind] >= 0:
             self.signalled += 1
+            if kind == IRQ_INTX and self.rung != NULL:
+                store_release32(self.rung, load_acquire32(self.rung) + 1)
             c_write(self.fds[kind], &one, sizeof(one))      # a counter that is full has been signalled
 
     def assign(self, int kind, fd):

@@ -4,6 +4,7 @@ from typing_extensions import disjoint_base
 
 from e1000.device.card import E1000Device
 from e1000.vfio_user.channel import Channel
+from e1000.vfio_user.doorbells import DoorbellPages
 from e1000.vfio_user.line import EventLine
 from fastring.memory import AddressSpace
 
@@ -13,7 +14,7 @@ _Control = Callable[[int, bytes, list[int]], tuple[bytes, list[int]]]
 class ServedCard:
     negotiated: bool
     control: _Control | None
-    def __init__(self, device: E1000Device) -> None: ...
+    def __init__(self, device: E1000Device, *, maps_doorbells: bool = False) -> None: ...
     @property
     def device(self) -> E1000Device: ...
     @property
@@ -22,6 +23,10 @@ class ServedCard:
     def line(self) -> EventLine: ...
     @property
     def channel(self) -> Channel | None: ...
+    @property
+    def maps_doorbells(self) -> bool: ...
+    @property
+    def doorbells(self) -> DoorbellPages | None: ...
     @property
     def reads(self) -> int: ...
     @property

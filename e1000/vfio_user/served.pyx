@@ -15,6 +15,7 @@ from libc.string cimport memcpy
 from e1000.device.pci cimport CONFIG_SIZE, IO_SIZE
 from e1000.device.recorder cimport SPACE_CONFIG, SPACE_IO, SPACE_MMIO
 from e1000.device.state cimport BAR0_SIZE
+from e1000.vfio_user.doorbells cimport INTERRUPTS
 from e1000.vfio_user.line cimport IRQ_INTX
 from e1000.vfio_user.protocol cimport (CMD_DEVICE_SET_IRQS, CMD_REGION_READ, CMD_REGION_WRITE, CMD_REGION_WRITE_MULTI, CMD_VERSION,
                                        REGION_BAR0, REGION_BAR1, REGION_CONFIG, SET_UNMASK_NOW, TYPE_COMMAND, TYPE_MASK)
@@ -48,7 +49,8 @@ cdef class ServedCard:
     """`device` on a bus whose other end is a vfio-user client: its memory what the client maps, its interrupts the client's eventfds.
 
     Configuration space is as after RST#. One client at a time (`use`); the card keeps its state from one to the next. One thread, the
-    clock's if the card has one. Raises OSError EBUSY if the card is on a bus already.
+    clock's if the card has one. `maps_doorbells`: each client may map the rings' registers. Raises OSError EBUSY if the card is on a bus
+    already.
     """
 
     def __cinit__(self):
@@ -56,7 +58,8 @@ cdef class ServedCard:
         if self.data == NULL:
             raise MemoryError()
 
-    def __init__(self, E1000Device device not None):
+    def __init__(self, E1000Device device not None, *, bint maps_doorbells=False):
+        self.maps_doorbells = maps_doorbells
         self.addresses = AddressSpace()
         self.line = EventLine()
         device.connect(self.addresses, self.line, False)
@@ -69,8 +72,24 @@ cdef class ServedCard:
         """Serve a client; None: the one before is gone."""
         if self.channel is not None:
             self.channel.close()
+        if self.doorbells is not None:
+            self.line.rung, self.line.pages = NULL, None
+            self.doorbells.close()
+            self.doorbells = None
+        if self.maps_doorbells and channel is not None:
+            self.make_doorbells()
         self.channel = channel
         self.negotiated = False
+
+    cdef int make_doorbells(self) except -1:
+        """Give the client pages of its own: one that was there before may have kept its mapping."""
+        try:
+            self.doorbells = DoorbellPages(self.device)
+        except OSError:                 # no descriptors, no memory: messages will do
+            return 0
+        self.line.pages = self.doorbells.mapping
+        self.line.rung = self.doorbells.slot(INTERRUPTS)
+        return 0
 
     def reset(self):
         """VFIO_USER_DEVICE_RESET: RST#."""
@@ -88,6 +107,17 @@ cdef class ServedCard:
                     self.line.error = self.device.wire_failed()
                 moved = 1
         return moved
+
+    cdef bint take_doorbells(self, bint idle) noexcept nogil:
+        """Do what the client stored into the pages that it maps, and show it where the card is; whether that was anything.
+
+        Stores that rang no doorbell are looked for while there is nothing else to do.
+        """
+        cdef bint found = False
+        if <void*>self.doorbells != <void*>None:
+            found = (idle or self.doorbells.tails_moved()) and self.doorbells.take_stores()
+            self.doorbells.show_heads()
+        return found
 
     cdef bint has_error(self) noexcept nogil:
         """Whether its wire died: the line has what to raise."""
@@ -118,9 +148,11 @@ cdef class ServedCard:
         return done
 
     cdef void handle(self, Header* message) noexcept nogil:
-        """Do what one message says, and answer it."""
+        """Do what one message says, after whatever the client stored before, and answer it."""
         cdef uint32_t size = message.size - <uint32_t>sizeof(Header), error = 0
         cdef const uint8_t* payload = <const uint8_t*>message + sizeof(Header)
+        if <void*>self.doorbells != <void*>None:
+            self.doorbells.take_stores()
         if message.flags & TYPE_MASK != TYPE_COMMAND:
             self.strays += 1
             return
@@ -141,6 +173,11 @@ cdef class ServedCard:
                 self.ask_control(message)
         if error:
             self.refuse(message, error)
+
+    cdef void show_doorbells(self) noexcept nogil:
+        """Show what a message changed, before its client hears that it is done."""
+        if <void*>self.doorbells != <void*>None:
+            self.doorbells.show()
 
     cdef bint unmasks(self, const Header* message, const IrqSet* request, uint32_t size) noexcept nogil:
         """Whether a message unmasks INTx and no more, as one does for each interrupt: too often for Python."""
@@ -172,6 +209,7 @@ cdef class ServedCard:
                 or size - sizeof(RegionAccess) != access.count:
             return EINVAL
         self.write_bytes(access.region, <uint32_t>access.offset, <const uint8_t*>access + sizeof(RegionAccess), access.count)
+        self.show_doorbells()
         self.channel.reply(message, 0, access, sizeof(RegionAccess), NULL, 0)
         return 0
 
@@ -200,6 +238,7 @@ cdef class ServedCard:
                 return EINVAL
         for i in range(count):
             self.write_bytes(writes[i].region, <uint32_t>writes[i].offset, writes[i].data, writes[i].count)
+        self.show_doorbells()
         self.channel.reply(message, 0, &count, sizeof(count), NULL, 0)
         return 0
 
@@ -213,6 +252,7 @@ cdef class ServedCard:
             if self.channel.fds_lost:
                 raise OSError(errno.EINVAL, "more descriptors than max_msg_fds")
             answer, rights = self.control(message.command, payload[:size], fds)
+            self.show_doorbells()
         except OSError as error:
             self.refuse(&header, error.errno or errno.EIO)
         except Exception as error:              # ours: the client gets an error, the server lives, and whoever runs it hears of it

@@ -20,6 +20,7 @@ from e1000.vfio_user.turn import take_turn
 from fastring.clock import Clock, MonotonicClock
 
 SPIN = 50_000  # ns of looking again before it sleeps: an exchange with a guest takes no longer
+LOOK = 1  # ms between two looks, while it sleeps, at doorbells of a client that does not know how to wake it
 TURN = 5_000_000  # ns between two looks at signals and new clients, however busy it is
 MOST_PATH = 107  # bytes in sun_path, without its NUL
 
@@ -28,10 +29,11 @@ class VfioUserServer:
     """`device` at `path`, for one client after the other; the card keeps its state from one to the next.
 
     `serve` runs it, on one thread, the clock's if the card has one. A socket that a server left
-    behind is replaced, one that somebody listens on is not. `mode`: the socket's. Raises OSError, ValueError for a path that is too long.
+    behind is replaced, one that somebody listens on is not. `mode`: the socket's. `map_doorbells`: clients may map the rings'
+    registers, and store into them without a message. Raises OSError, ValueError for a path that is too long.
     """
 
-    def __init__(self, device: E1000Device, path: str | os.PathLike[str], *, mode: int = 0o600) -> None:
+    def __init__(self, device: E1000Device, path: str | os.PathLike[str], *, mode: int = 0o600, map_doorbells: bool = False) -> None:
         self.path = os.fspath(path)
         if len(os.fsencode(self.path)) > MOST_PATH:
             raise ValueError(f"a socket's path has at most {MOST_PATH} bytes: {self.path}")
@@ -40,7 +42,7 @@ class VfioUserServer:
         self.on_client: Callable[[VfioUserServer, bool], object] | None = None  # told of each that comes and goes
         self._closed = False
         with ExitStack() as undo:
-            self.served = ServedCard(device)
+            self.served = ServedCard(device, maps_doorbells=map_doorbells)
             undo.callback(self.served.close)
             self._memory = GuestMemory(self.served.addresses)
             self._control = self.served.control = Control(self.served, self._memory)
@@ -53,6 +55,11 @@ class VfioUserServer:
     def connected(self) -> bool:
         """Whether there is a client."""
         return self.served.channel is not None
+
+    @property
+    def stores_unheard(self) -> bool:
+        """Whether a client may ring doorbells and wakes nobody who sleeps: it was given their pages, and does not know how."""
+        return self.connected and self._control.maps_unheard
 
     def look_after(self) -> None:
         """Hang up on a client that is gone, take one that waits, and raise what the wire did."""
@@ -142,7 +149,15 @@ def _wait(servers: Sequence[VfioUserServer], clocks: Sequence[Clock], wake: int 
     if wake is not None:
         waiter.register(wake, select.POLLIN)
     deadlines = [(deadline - clock.monotonic_ns()) / 1e6 for clock in clocks if (deadline := clock.next_deadline) is not None]
-    waiter.poll(max(0, math.ceil(min(deadlines))) if deadlines else None)
+    if any(server.stores_unheard for server in servers):
+        deadlines.append(LOOK)
+    pages = [server.served.doorbells for server in servers if server.served.doorbells is not None]
+    try:
+        if all(page.sleep() for page in pages):
+            waiter.poll(max(0, math.ceil(min(deadlines))) if deadlines else None)
+    finally:
+        for page in pages:
+            page.wake()
 
 
 def _bind(listener: socket.socket, path: str, mode: int) -> None:

@@ -29,6 +29,8 @@ cdef bint go_round(Place* places, int cards, void** clocks, int count, bint* att
         if (<ServedCard>places[i].card).poll_wire(BUDGET):
             busy = True
         attention[0] |= (<ServedCard>places[i].card).has_error()
+    for i in range(cards):              # after all of them moved packets: a doorbell's card may have been another's wire
+        busy |= (<ServedCard>places[i].card).take_doorbells(not busy)
     for i in range(count):
         if (<Clock>clocks[i]).run_timers():
             busy = True

@@ -51,7 +51,8 @@ class Serving:
     """Cards at `sockets`, on `wire`: more than one share it by a switch. `run` serves until it is interrupted.
 
     `mac`: of the first card; each other one's is one more. `eeprom`: a file that the card begins with if it is there, and that is written
-    whenever a client leaves. `strict`: `tell` hears of each breach. `trace`: a file for all that happens. Raises OSError, ValueError.
+    whenever a client leaves. `strict`: `tell` hears of each breach. `trace`: a file for all that happens.
+    `map_doorbells`: as VfioUserServer's. Raises OSError, ValueError.
     """
 
     def __init__(
@@ -63,10 +64,13 @@ class Serving:
         eeprom: str | os.PathLike[str] | None = None,
         strict: bool = False,
         trace: str | None = None,
+        map_doorbells: bool = False,
         tell: Callable[[str], object] = lambda text: None,
     ) -> None:
         if eeprom is not None and len(sockets) > 1:
             raise ValueError("one EEPROM is for one card")
+        if map_doorbells and (strict or trace is not None):
+            raise ValueError("mapped doorbells are not seen as they are rung: without them, or without trace and strict mode")
         self.clock = MonotonicClock()
         self.tell = tell
         self.eeprom = None if eeprom is None else Path(eeprom)
@@ -94,7 +98,7 @@ class Serving:
                     strict=self._breach if strict else False,
                 )
                 undo.callback(card.close)
-                server = undo.enter_context(VfioUserServer(card, path))
+                server = undo.enter_context(VfioUserServer(card, path, map_doorbells=map_doorbells))
                 server.on_client = self._client
                 self.servers.append(server)
             if trace is not None:

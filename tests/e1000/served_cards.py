@@ -21,12 +21,12 @@ SECONDS = 120  # before a test gives up
 
 
 class Servers:
-    """The process, and the paths of its two sockets."""
+    """The process, and the paths of its two sockets. `options`: words of its command line."""
 
-    def __init__(self, undo, folder):
+    def __init__(self, undo, folder, *options):
         self.paths = [str(folder / "near"), str(folder / "far")]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self.process = subprocess.Popen([sys.executable, __file__, *self.paths], stdout=subprocess.PIPE, env=environment)
+        self.process = subprocess.Popen([sys.executable, __file__, *self.paths, *options], stdout=subprocess.PIPE, env=environment)
         undo.callback(self.kill)
         assert self.process.stdout.readline() == b"ready\n"
 
@@ -37,10 +37,13 @@ class Servers:
 
 
 class TwoRemoteCards:
-    """Both cards with their driver on one Stack, on the real clock; open, and their link up. Sinks record, unless others are given."""
+    """Both cards with their driver on one Stack, on the real clock; open, and their link up. Sinks record, unless others are given.
 
-    def __init__(self, undo, folder, *, sinks=None, size=1 << 26, timeout=60.0, **options):
-        self.servers = Servers(undo, folder)
+    `map_doorbells`: they are stores, where it is possible.
+    """
+
+    def __init__(self, undo, folder, *, sinks=None, size=1 << 26, timeout=60.0, map_doorbells=False, **options):
+        self.servers = Servers(undo, folder, *(["map_doorbells"] if map_doorbells else []))
         self.memory = undo.enter_context(SharedMemory(size=size))
         self.stack = Stack(clock=MonotonicClock())
         self.buses = [undo.enter_context(VfioUserBus(path, memory=self.memory, timeout=timeout)) for path in self.servers.paths]
@@ -66,15 +69,18 @@ class TwoRemoteCards:
                 self.stack.wait(1)
 
 
-def main(paths):
+def main(near, far, *options):
     """Serve until killed."""
     with ExitStack() as undo:
         clock = MonotonicClock()
         cards = [undo.enter_context(E1000Device(mac=mac, wire=wire, clock=clock)) for mac, wire in zip(MACS, pair(), strict=True)]
-        servers = [undo.enter_context(VfioUserServer(card, path)) for card, path in zip(cards, paths, strict=True)]
+        servers = [
+            undo.enter_context(VfioUserServer(card, path, map_doorbells="map_doorbells" in options))
+            for card, path in zip(cards, (near, far), strict=True)
+        ]
         print("ready", flush=True)
         serve(servers)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

@@ -20,17 +20,23 @@ from softnet import Stack, ethtool
 FAR, NEAR = bytes.fromhex("525400000002"), bytes.fromhex("525400000001")
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["messages", "stores"])
+def map_doorbells(request):
+    """How doorbells are rung."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def cards(tmp_path_factory):
+def cards(tmp_path_factory, map_doorbells):
     """TwoRemoteCards that all tests share which leave them as they were."""
     with ExitStack() as undo:
-        yield TwoRemoteCards(undo, tmp_path_factory.mktemp("served"))
+        yield TwoRemoteCards(undo, tmp_path_factory.mktemp("served"), map_doorbells=map_doorbells)
 
 
 @pytest.fixture
-def remote(undo, tmp_path):
+def remote(undo, tmp_path, map_doorbells):
     """remote(**options): TwoRemoteCards."""
-    return lambda **options: TwoRemoteCards(undo, tmp_path, **options)
+    return lambda **options: TwoRemoteCards(undo, tmp_path, map_doorbells=map_doorbells, **options)
 
 
 def both_ways(cards, count, *, seed, longest=1514, at_once=500):

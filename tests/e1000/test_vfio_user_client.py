@@ -263,7 +263,7 @@ def plain_answers(command, payload):
 
 
 class Liar(threading.Thread):
-    """A server that answers one command otherwise: with bytes, with an errno, or (None) by hanging up."""
+    """A server that answers one command otherwise: with bytes, and descriptors, with an errno, or (None) by hanging up."""
 
     def __init__(self, path, instead):
         super().__init__()
@@ -302,7 +302,9 @@ class Liar(threading.Thread):
                 if flags & 0x10:
                     continue
                 failed = isinstance(said, int)
-                client.sendall(message(number, command, b"" if failed else said, flags=0x21 if failed else 1, error=said if failed else 0))
+                said, rights = said if isinstance(said, tuple) else (said, [])
+                answer = message(number, command, b"" if failed else said, flags=0x21 if failed else 1, error=said if failed else 0)
+                socket.send_fds(client, [answer], rights)
 
 
 @pytest.fixture

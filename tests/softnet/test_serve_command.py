@@ -89,7 +89,9 @@ def test_the_eeprom_is_kept_in_a_file(serving, tmp_path):
         (("--socket", "{}/a", "--socket", "{}/b", "--eeprom", "{}/e", "--wire", "loopback"), "one EEPROM is for one card"),
         (("--socket", "{}/card", "--wire", "loopback", "--mac", "01:00:00:00:00:00"), "station address"),
         (("--socket", "{}/card", "--wire", "rope"), "rope"),
-        (("--wire", "loopback",), "--socket"),
+        (("--wire", "loopback"), "--socket"),
+        (("--socket", "{}/card", "--wire", "loopback", "--map-doorbells", "--strict"), "are not seen as they are rung"),
+        (("--socket", "{}/card", "--wire", "loopback", "--map-doorbells", "--trace", "{}/t"), "are not seen as they are rung"),
     ],
 )
 def test_what_makes_no_sense_is_told_in_a_line(tmp_path, arguments, problem):

@@ -39,6 +39,11 @@ def parser() -> Parser:
     serve.add_argument(
         "--trace", metavar="FILE", help="write all that happens on the cards: for Perfetto if FILE ends in .json, else for `fastring trace`"
     )
+    serve.add_argument(
+        "--map-doorbells",
+        action="store_true",
+        help="let clients map the rings' registers and ring doorbells without a message: for drivers of ours, see docs/vm.md",
+    )
     serve.add_argument("--quiet", action="store_true", help="do not tell of clients that come and go")
     serve.add_argument("--json", action="store_true", help="print the result as one JSON object")
     return serve
@@ -56,6 +61,7 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
         eeprom=arguments.eeprom,
         strict=arguments.strict,
         trace=arguments.trace,
+        map_doorbells=arguments.map_doorbells,
         tell=tell,
     ) as serving:
         status = OK
