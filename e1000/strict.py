@@ -62,7 +62,7 @@ RULES = _rules("""
     rx-buffer-size       | warning | 13.4.22 | {name}={value:#x} changes the buffers' size from {a} to {b} while the unit is enabled
     rx-status            | error   | 3.2.3   | descriptor {a} is given with the status {b:#x}: it must be 0, or looks done
     rx-buffer-outside    | error   | 3.2.3   | descriptor {a} has a buffer whose {b} bytes are not memory the card may write
-    rx-buffers-overlap   | error   | 3.2.3   | descriptor {a} has a buffer that overlaps the one before: RCTL says {b} bytes
+    rx-buffers-overlap   | error   | 3.2.3   | descriptor {a} has a buffer that overlaps the one before: by RCTL it gets up to {b} bytes
     tx-done              | error   | 3.3.3   | descriptor {a} is given with the status {b:#x}: it must be 0, or looks done
     tx-no-eop            | error   | 3.3.3   | {b} descriptors from {a} on are a packet without an end (EOP)
     tx-no-ifcs           | note    | 3.3.3   | the packet that ends in descriptor {a} has no IFCS: the card appends no CRC

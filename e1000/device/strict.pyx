@@ -87,6 +87,15 @@ cdef inline uint32_t distance(uint32_t start, uint32_t end, uint32_t count) noex
     return end - start if end >= start else end + count - start
 
 
+cdef inline uint32_t most_in_buffer(uint32_t rctl) noexcept nogil:
+    """Bytes that the card may put into a receive buffer: the buffer's size, or less where long frames are discarded (§13.4.22: LPE, SBP).
+
+    Linux relies on it: without jumbo frames its e1000's buffers lie 1,920 bytes apart, and RCTL says 2,048.
+    """
+    cdef uint32_t size = buffer_size(rctl)
+    return size if rctl & (RCTL_LPE | RCTL_SBP) or size < MAX_STANDARD_FRAME else MAX_STANDARD_FRAME
+
+
 cdef class Strict:
     """Holds the accesses to one card against the manual, and adds what it finds to `breaches`, an `e1000.strict.Breaches`, which it holds.
 
@@ -278,7 +287,7 @@ cdef class Strict:
     cdef void receive_given(self, Card* card, uint32_t slot, uint32_t end) noexcept nogil:
         cdef IovaMap* iovas = memory_of(card)
         cdef Desc* ring = <Desc*>reach(iovas, card.rdba, card.rdlen, True)
-        cdef uint32_t count = ring_count(card.rdlen), size = buffer_size(self.value) if self.offset == RCTL else card.rx_buffer_size
+        cdef uint32_t count = ring_count(card.rdlen), size = most_in_buffer(self.value if self.offset == RCTL else card.rctl)
         cdef uint64_t address, before = 0, status
         if ring == NULL:
             if slot != end:

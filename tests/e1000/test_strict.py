@@ -91,9 +91,9 @@ def full_ring(card, given):
     card.give(given)
 
 
-def rx_given(card, *, status=0, address=None, stride=None):
-    """A ring of 8 with one descriptor changed before it is given."""
-    card.rx_ring(8, give=0)
+def rx_given(card, *, status=0, address=None, stride=None, extra=0):
+    """A ring of 8 with one descriptor changed before it is given. `extra`: in RCTL."""
+    card.rx_ring(8, give=0, rctl=regs.RCTL_SECRC | regs.RCTL_BAM | extra)
     if stride is not None:
         card.addresses.write(card.rx_base + 16, struct.pack("<QQ", card.rx_buffers[0] + stride, 0))
     card.addresses.write(card.rx_base, struct.pack("<QQ", card.rx_buffers[0] if address is None else address, status << 32))
@@ -177,7 +177,7 @@ CASES = {
     "rx-buffer-size": (lambda c: rctl_again(c, 1 << 16), lambda c: rctl_again(c, regs.RCTL_UPE)),
     "rx-status": (lambda c: rx_given(c, status=1), rx_given),
     "rx-buffer-outside": (lambda c: rx_given(c, address=0xDEAD00000), lambda c: rx_given(c, address=0)),
-    "rx-buffers-overlap": (lambda c: rx_given(c, stride=2047), lambda c: rx_given(c, stride=2048)),
+    "rx-buffers-overlap": (lambda c: rx_given(c, stride=1521), lambda c: rx_given(c, stride=1522)),
     "tx-done": (
         lambda c: tx(c, frame(c, cmd=EOP | IFCS | 1 << 32)),
         lambda c: (tx(c, frame(c)), c.post(frame(c))),
@@ -242,6 +242,18 @@ def test_a_breach_in_a_descriptor_names_the_doorbell_that_gave_it(card):
 def test_a_packet_over_two_doorbells_is_one_packet(card):
     tx(card, frame(card, cmd=0))
     card.post(frame(card))
+    assert card.found == set()
+
+
+@pytest.mark.parametrize("extra", [regs.RCTL_LPE, regs.RCTL_SBP])
+def test_a_buffer_is_full_only_where_long_frames_come(card, extra):
+    rx_given(card, stride=2047, extra=extra)
+    assert card.found == {"rx-buffers-overlap"}
+
+
+@pytest.mark.parametrize("extra", [regs.RCTL_LPE, regs.RCTL_SBP])
+def test_full_buffers_side_by_side_are_no_breach(card, extra):
+    rx_given(card, stride=2048, extra=extra)
     assert card.found == set()
 
 
