@@ -13,6 +13,7 @@ from e1000.bus.qemu import qemu_folder, unpacked
 
 HERE = Path(__file__).resolve().parent
 BOOT = 120  # seconds that no boot takes
+KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 net.ifnames=0"
 
 
 def guest_folder():
@@ -29,8 +30,8 @@ def missing():
     return None
 
 
-def make_initrd(target, kernel):
-    """A cpio of the initramfs folder, our init and a kernel's modules."""
+def make_initrd(target, kernel, **files):
+    """A cpio of the initramfs folder, our init and a kernel's modules, and `files`: bytes by name."""
     tree = target.parent / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(guest_folder() / "initramfs", tree, symlinks=True)
@@ -38,6 +39,8 @@ def make_initrd(target, kernel):
     (tree / "init").chmod(0o755)
     for module in (guest_folder() / kernel).glob("*.ko"):
         shutil.copy(module, tree)
+    for name, data in files.items():
+        (tree / name).write_bytes(data)
     names = sorted(path.relative_to(tree) for path in tree.rglob("*"))
     with gzip.open(target, "wb", compresslevel=1) as archive:
         for number, name in enumerate(names, 1):
@@ -58,26 +61,39 @@ def _newc(name, number, mode, data):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
+def ram(megabytes):
+    """QEMU's options for a machine with memory that a served card can map, and a firmware that speaks on the first serial port."""
+    backend = f"memory-backend-memfd,id=ram,size={megabytes}M,share=on"
+    return ["-m", megabytes, "-object", backend, "-machine", "pc,memory-backend=ram,graphics=off"]
+
+
+def card_at(path, **properties):
+    """QEMU's options for a card that is served at a socket."""
+    return ["-device", json.dumps({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": str(path)}, **properties})]
+
+
 class Guest:
     """A running machine, in the namespace `where`. `card`: a served one's socket, or QEMU's options for another.
 
-    `memory`: MB, or None if `card` has the options for that. `run` asks its shell.
+    `memory`: MB, or None if `card` has the options for that. `loads`: whether QEMU loads the kernel; else `card` says what is booted, and
+    that ends with our init. `run` asks its shell.
     """
 
-    def __init__(self, folder, card, *, where, kernel="bookworm", cpus=1, memory=512, options=()):
-        ram = ["-m", memory, "-object", f"memory-backend-memfd,id=ram,size={memory}M,share=on", "-machine", "pc,memory-backend=ram"]
+    def __init__(self, folder, card, *, where, kernel="bookworm", cpus=1, memory=512, loads=True, options=()):
         if isinstance(card, (str, Path)):
-            card = ["-device", json.dumps({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": str(card)}})]
+            card = card_at(card)
         folder.mkdir(exist_ok=True)
         self.console = folder / "console"
         self.console.touch()
-        make_initrd(folder / "initrd", kernel)
+        boot = []
+        if loads:
+            make_initrd(folder / "initrd", kernel)
+            boot = ["-kernel", guest_folder() / kernel / "vmlinuz", "-initrd", folder / "initrd", "-append", KERNEL_OPTIONS]
         serial = folder / "serial"
         program = unpacked(qemu_folder() / "stepped")
         self.process = where.popen(
             *program.line, "-nodefaults", "-display", "none", "-accel", "tcg", "-smp", cpus,
-            *(ram if memory else ()), "-kernel", guest_folder() / kernel / "vmlinuz", "-initrd", folder / "initrd",
-            "-append", "console=ttyS0 quiet panic=-1 net.ifnames=0",
+            *(ram(memory) if memory else ()), *boot,
             "-serial", f"file:{self.console}", "-chardev", f"socket,id=shell,path={serial},server=on,wait=off", "-serial", "chardev:shell",
             *card, *options, env=program.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=open(folder / "qemu-says", "w"),  # noqa: SIM115 - the process's
