@@ -139,6 +139,9 @@ REGISTERS: tuple[Register, ...] = (
 # 64 KiB of data, and so not among the registers that are dumped: what is written there is read there, and the FIFO is elsewhere.
 PACKET_BUFFER = _register("PBM", RW, "13.8.11", count=0x4000)
 
+# No register of this card, but one of later cards: U-Boot's driver takes this semaphore of any card, or reads no EEPROM. QEMU has it, too.
+SEMAPHORE = _register("SWSM", RW, "-", mask=3)
+
 
 def expand(registers: tuple[Register, ...] = REGISTERS) -> dict[int, tuple[str, Register]]:
     """Every single register by offset: (its name, its line), arrays numbered: RAL3, MTA[17]."""

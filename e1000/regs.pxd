@@ -129,6 +129,7 @@ cpdef enum:
     IP6AT = 0x5880      # 4 words
     WUPL = 0x5900
     WUPM = 0x5A00       # 32 words
+    SWSM = 0x5B50       # a semaphore of later cards
     FFLT = 0x5F00       # 4 filters, 8 bytes apart
     FFMT = 0x9000       # 128 bytes of the packet, 8 bytes apart
     FFVT = 0x9800

@@ -37,7 +37,7 @@ cdef uint32_t MASK[REG_WORDS]
 cdef int fill_tables() except -1:
     kinds = {regmap.Access.RW: STORED, regmap.Access.RO: STORED, regmap.Access.STAT: STAT,
              regmap.Access.STAT64_LOW: STAT64_LOW, regmap.Access.STAT64_HIGH: STAT64_HIGH, regmap.Access.SPECIAL: SPECIAL}
-    for offset, (_, register) in regmap.expand((*regmap.REGISTERS, regmap.PACKET_BUFFER)).items():
+    for offset, (_, register) in regmap.expand((*regmap.REGISTERS, regmap.PACKET_BUFFER, regmap.SEMAPHORE)).items():
         KIND[offset // 4] = kinds[register.access]
         MASK[offset // 4] = 0 if register.access is regmap.Access.RO else register.mask
     return 0

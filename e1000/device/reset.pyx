@@ -22,7 +22,7 @@ from e1000 import regmap
 
 
 cdef int fill_tables() except -1:
-    for offset, (_, register) in regmap.expand((*regmap.REGISTERS, regmap.PACKET_BUFFER)).items():
+    for offset, (_, register) in regmap.expand((*regmap.REGISTERS, regmap.PACKET_BUFFER, regmap.SEMAPHORE)).items():
         RESET[offset // 4] = register.reset
         STICKY[offset // 4] = register.sticky
     return 0

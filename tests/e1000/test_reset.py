@@ -92,6 +92,14 @@ def test_ctrl_is_at_its_second_address_too(card):
     assert card.read(regs.FCTTV) == 0
 
 
+def test_the_semaphore_of_later_cards_can_be_taken_and_is_free_after_a_reset(card):
+    """U-Boot's driver reads the EEPROM of no card without."""
+    card.write(regs.SWSM, 2)
+    assert card.read(regs.SWSM) == 2
+    card.write(regs.CTRL, regs.CTRL_RST)
+    assert card.read(regs.SWSM) == 0
+
+
 def test_packet_buffer_memory_keeps_what_is_written_and_is_no_way_into_the_fifo(card):
     card.rx_ring(64, give=0)
     card.receive(packet(100))

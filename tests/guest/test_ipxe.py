@@ -5,18 +5,15 @@ import random
 import re
 import shutil
 import signal
-import sys
-from contextlib import ExitStack, contextmanager
 
 import pytest
-from guests import GUEST, HOST, served, up
+from guests import HOST, HTTP, boot_servers, host_up, served, up
 from namespaces import namespace
 from vm import KERNEL_OPTIONS, Guest, card_at, guest_folder, make_initrd, missing
 
 from e1000.bus.qemu import qemu_folder
 
 ROM = qemu_folder() / "stepped/usr/share/qemu/pxe-e1000.rom"
-HTTP = 8080
 SCRIPT = f"""#!ipxe
 kernel tftp://{HOST}/vmlinuz {KERNEL_OPTIONS}
 initrd http://{HOST}:{HTTP}/initrd
@@ -32,22 +29,6 @@ def can_boot():
         pytest.skip(reason or "needs dnsmasq")
 
 
-@contextmanager
-def boot_servers(where, files):
-    """DHCP and TFTP, by dnsmasq, and HTTP."""
-    options = ["--conf-file=/dev/null", "--port=0", "--interface=tap0", "--bind-interfaces", "--user=root", "--leasefile-ro", "--no-ping"]
-    options += [f"--dhcp-range={GUEST},{GUEST}", "--dhcp-boot=boot.ipxe", "--enable-tftp", f"--tftp-root={files}"]
-    with ExitStack() as stack:
-        for command in (
-            ("dnsmasq", "--keep-in-foreground", "--log-facility=-", *options),
-            (sys.executable, "-m", "http.server", HTTP, "--bind", HOST, "--directory", files),
-        ):
-            log = stack.enter_context(open(files.parent / f"{files.name}-{len(command)}", "w"))
-            process = stack.enter_context(where.popen(*command, stdout=log, stderr=log))
-            stack.callback(process.terminate)
-        yield
-
-
 def test_a_machine_without_a_disk_boots_over_the_card(tmp_path):
     """DHCP, a script and the kernel by TFTP, the rest by HTTP. In that is noise, whose sum the machine tells when Linux runs.
 
@@ -60,8 +41,7 @@ def test_a_machine_without_a_disk_boots_over_the_card(tmp_path):
     shutil.copy(guest_folder() / "bookworm/vmlinuz", files)
     (files / "boot.ipxe").write_text(SCRIPT)
     with namespace() as where, served(where, tmp_path, "--strict") as (path, server):
-        where.ip("addr", "add", f"{HOST}/24", "dev", "tap0")
-        where.ip("link", "set", "tap0", "up")
+        host_up(where)
         card = card_at(path, romfile=str(ROM), bootindex=1)
         with boot_servers(where, files), Guest(tmp_path / "vm", card, where=where, loads=False) as guest:
             told = guest.console.read_text(errors="replace")

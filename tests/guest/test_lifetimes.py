@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from guests import HOST, served, served_guest, up
+from guests import host_up, served, served_guest, up
 from namespaces import namespace
 from vm import Guest, missing
 
@@ -30,8 +30,7 @@ def test_what_is_written_into_the_eeprom_is_there_after_a_reboot(tmp_path):
 
 def test_one_guest_after_another_on_one_server(tmp_path):
     with namespace() as where, served(where, tmp_path) as (path, _):
-        where.ip("addr", "add", f"{HOST}/24", "dev", "tap0")
-        where.ip("link", "set", "tap0", "up")
+        host_up(where)
         for number in range(2):
             with Guest(tmp_path / f"vm{number}", path, where=where) as guest:
                 guest.run("insmod /e1000.ko")
@@ -42,8 +41,7 @@ def test_a_server_that_is_killed_leaves_room_for_the_next(tmp_path):
     with namespace() as where:
         for number in range(2):
             with served(where, tmp_path) as (path, server):
-                where.ip("addr", "add", f"{HOST}/24", "dev", "tap0")
-                where.ip("link", "set", "tap0", "up")
+                host_up(where)
                 with Guest(tmp_path / f"vm{number}", path, where=where) as guest:
                     guest.run("insmod /e1000.ko")
                     up(guest)

@@ -72,6 +72,14 @@ def card_at(path, **properties):
     return ["-device", json.dumps({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": str(path)}, **properties})]
 
 
+def start_qemu(where, says, *options):
+    """A QEMU in the namespace `where`; what it complains of goes into the file `says`."""
+    program = unpacked(qemu_folder() / "stepped")
+    with open(says, "w") as errors:
+        line = (*program.line, "-nodefaults", "-display", "none", "-accel", "tcg", *options)
+        return where.popen(*line, env=program.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
+
+
 class Guest:
     """A running machine, in the namespace `where`. `card`: a served one's socket, or QEMU's options for another.
 
@@ -89,16 +97,10 @@ class Guest:
         if loads:
             make_initrd(folder / "initrd", kernel)
             boot = ["-kernel", guest_folder() / kernel / "vmlinuz", "-initrd", folder / "initrd", "-append", KERNEL_OPTIONS]
-        serial = folder / "serial"
-        program = unpacked(qemu_folder() / "stepped")
-        self.process = where.popen(
-            *program.line, "-nodefaults", "-display", "none", "-accel", "tcg", "-smp", cpus,
-            *(ram(memory) if memory else ()), *boot,
-            "-serial", f"file:{self.console}", "-chardev", f"socket,id=shell,path={serial},server=on,wait=off", "-serial", "chardev:shell",
-            *card, *options, env=program.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=open(folder / "qemu-says", "w"),  # noqa: SIM115 - the process's
-        )
-        self.says = folder / "qemu-says"
+        serial, self.says = folder / "serial", folder / "qemu-says"
+        ports = ["-serial", f"file:{self.console}", "-serial", "chardev:shell"]
+        ports += ["-chardev", f"socket,id=shell,path={serial},server=on,wait=off"]
+        self.process = start_qemu(where, self.says, "-smp", cpus, *(ram(memory) if memory else ()), *boot, *ports, *card, *options)
         self.shell = socket.socket(socket.AF_UNIX)
         self.replies = self._connect(serial)
         self._answer(BOOT)
