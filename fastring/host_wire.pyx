@@ -102,7 +102,7 @@ cdef class HostWire(Wire):
                     return got
                 if got == 0:
                     break
-                if self.room != NULL:       # a card's; a port is shown what the host sent
+                if self.room != NULL:       # a card's or a switch's; a WirePort is shown what the host sent
                     self.pad_short(got)
                 self.next_staged = 0
                 self.staged_count = got

@@ -36,6 +36,10 @@ cdef int take(void* context, Frame* frames, int n, bint may_refuse) noexcept nog
     return (<SwitchPort>context).transmit(frames, n)
 
 
+cdef void no_matter(void* context) noexcept nogil:
+    """The room_handler of a member wire, which it has as a card does: so it pads what is too short for Ethernet."""
+
+
 cdef inline uint64_t address(const uint8_t* bytes) noexcept nogil:
     cdef uint64_t value = 0
     cdef int i
@@ -254,7 +258,7 @@ cdef class Switch:
         port.name, port.number, port.closes_switch = name or f"port{number}", number, closes_switch
         port._join_vlans(self.vlan_filtering, vlan, tuple(trunk))
         if member is not None:
-            member.attach(take, NULL, <void*>port, port)
+            member.attach(take, no_matter, <void*>port, port)
             port.member, port.member_polled = member, member.polled
             if member.polled and member.fileno() is not None:
                 if self.epoll is None:

@@ -38,6 +38,15 @@ def test_a_card_and_two_sockets_are_one_network(undo, tmp_path):
     assert card.cabling.taken() == (1, 74)
 
 
+def test_what_comes_in_from_a_host_is_padded(undo, tmp_path):
+    """A kernel's ARP answer has 42 bytes, and a card behind the switch has no use for runts."""
+    card = End(undo, f"switch:unix:{tmp_path}/a,remote={tmp_path}/left+unix:{tmp_path}/b,remote={tmp_path}/right")
+    left = End(undo, f"unix:{tmp_path}/left,remote={tmp_path}/a")
+    left.send(frame(CARD, LEFT)[:42])
+    until(lambda: card.sink.packets, card, left)
+    assert card.take() == [frame(CARD, LEFT)[:60]]
+
+
 def test_vlans_keep_them_apart(undo, tmp_path):
     members = f"unix:{tmp_path}/a,remote={tmp_path}/left,vlan=20+unix:{tmp_path}/b,remote={tmp_path}/right,trunk=10/20-21"
     card = End(undo, f"switch:vlan=10+{members}")
