@@ -44,9 +44,9 @@ def host_up(where):
     where.ip("link", "set", "tap0", "up")
 
 
-def up(guest):
+def up(guest, address=GUEST):
     """Bring the guest's interface up, with its address, and wait for its link."""
-    guest.run(f"ip link set eth0 up && ip addr replace {GUEST}/24 dev eth0")
+    guest.run(f"ip link set eth0 up && ip addr replace {address}/24 dev eth0")
     guest.wait_for("grep -q 1 /sys/class/net/eth0/carrier")
     guest.wait_for(f"ping -c 1 -W 1 {HOST}")
 
