@@ -17,7 +17,7 @@ export PYTHONSAFEPATH := 1
 .SHELLFLAGS := -ec
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-guest bench bench-tools lint debug sanitize fuzz fuzz-capture fuzz-coverage clean build
+.PHONY: help demo test test-guest bench bench-tools lint debug sanitize fuzz fuzz-capture fuzz-vfio-user fuzz-coverage clean build
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -73,7 +73,7 @@ FUZZ_ENVIRONMENT = PYTHONHOME="$$(.venv/bin/python -c 'import sys; print(sys.bas
 define fuzz
 @mkdir -p build/fuzz/corpus-$(1)
 .venv/bin/python tests/fuzz/seeds.py $(1) build/fuzz/seeds-$(1)
-$(FUZZ_ENVIRONMENT) PYTHONPATH=build/fuzz/lib build/fuzz/fuzz_$(1) -max_len=4096 -timeout=10 -artifact_prefix=build/fuzz/$(1)- \
+$(FUZZ_ENVIRONMENT) PYTHONPATH=build/fuzz/lib build/fuzz/fuzz_$(1) -max_len=4096 -timeout=30 -artifact_prefix=build/fuzz/$(1)- \
     $(or $(ARGS),-max_total_time=$(SECONDS) -verbosity=0 -print_final_stats=1 build/fuzz/corpus-$(1) build/fuzz/seeds-$(1) $(wildcard tests/fuzz/found/$(1))) \
     2> build/fuzz/log || { cat build/fuzz/log >&2; exit 1; }
 sed -n 's/^stat::/$(1): /p' build/fuzz/log
@@ -84,6 +84,9 @@ fuzz: build/fuzz/.built  ## fuzz the device for 60 s (SECONDS=600 for longer, AR
 
 fuzz-capture: build/fuzz/.built  ## the same with the capture reader
 	$(call fuzz,capture)
+
+fuzz-vfio-user: build/fuzz/.built  ## the same with the vfio-user server, by what a hostile client sends
+	$(call fuzz,vfio_user)
 
 fuzz-coverage: build/fuzz-coverage/.built  ## branch coverage of the device by all that make fuzz found so far (ARGS=--missing lists the rest)
 	@mkdir -p build/fuzz/corpus-device
@@ -194,11 +197,11 @@ build/fuzz/.built: SWITCH := 1
 build/fuzz/.built: FLAGS := -fsanitize=fuzzer,address,undefined
 build/fuzz-coverage/.built: SWITCH := coverage
 build/fuzz-coverage/.built: FLAGS := -fsanitize=fuzzer -fprofile-instr-generate
-build/fuzz/.built build/fuzz-coverage/.built: build/%/.built: .venv/.ready $(CODE) $(wildcard tests/fuzz/*.p* tests/fuzz/*.c)
+build/fuzz/.built build/fuzz-coverage/.built: build/%/.built: .venv/.ready $(CODE) $(wildcard tests/fuzz/*.p* tests/fuzz/*.[ch])
 	@command -v $(CLANG) > /dev/null || { echo "make: no $(CLANG) here: apt-get install clang-14 libclang-rt-14-dev llvm-14" >&2; exit 1; }
 	echo "make: building fastring for $* with $(CLANG), which takes one to two minutes"
 	$(call quietly,CC=$(CLANG) FASTRING_FUZZ=$(SWITCH) .venv/bin/python setup.py build --build-base build/$* --build-lib build/$*/lib,$*)
-	for harness in device capture; do
+	for harness in device capture vfio_user; do
 	    $(CLANG) -g -O1 $(FLAGS) -DHARNESS="\"fuzz_$$harness\"" tests/fuzz/main.c -o build/$*/fuzz_$$harness $$(.venv/bin/python -c "$$EMBED_FLAGS")
 	done
 	touch $@

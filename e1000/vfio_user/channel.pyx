@@ -15,7 +15,7 @@ from libc.errno cimport errno as c_errno
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
 
-from e1000.vfio_user.protocol cimport ERROR, NO_REPLY, TYPE_REPLY
+from e1000.vfio_user.protocol cimport ERROR, NO_REPLY, TYPE_COMMAND, TYPE_MASK, TYPE_REPLY
 from fastring.socket_calls cimport MSG_DONTWAIT, MSG_NOSIGNAL, SOL_SOCKET, c_close, iovec, sendmsg
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -283,9 +283,9 @@ cdef class Channel:
 
     cdef bint reply(self, const Header* to, uint32_t error, const void* first, uint32_t first_size, const void* rest,
                     uint32_t rest_size) noexcept nogil:
-        """Answer a command, unless it wants no answer; an error has no payload."""
+        """Answer a command, unless it wants no answer, and nothing else; an error has no payload."""
         cdef Header header
-        if to.flags & NO_REPLY:
+        if to.flags & (NO_REPLY | TYPE_MASK) != TYPE_COMMAND:
             return True
         header.id, header.command = to.id, to.command
         header.flags = TYPE_REPLY | (ERROR if error else 0)

@@ -1,6 +1,10 @@
 /* libFuzzer's hooks: start Python, import the harness (-DHARNESS), and give each input to it without the GIL. */
 #include <Python.h>
 
+#include "fuzz_lines.h"
+
+__attribute__((section("__libfuzzer_extra_counters"), visibility("default"))) uint8_t fuzz_lines[8192];
+
 static int (*run_input)(const uint8_t *data, size_t size);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {

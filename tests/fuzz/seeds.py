@@ -1,6 +1,7 @@
-"""Where the fuzzers start, one file each: python tests/fuzz/seeds.py device|capture FOLDER
+"""Where the fuzzers start, one file each: python tests/fuzz/seeds.py device|capture|vfio_user FOLDER
 
 For the device: scripts of what drivers really do. For the capture reader: the captures of tests/data, as far as an input is long.
+For the vfio-user server: seeds_vfio_user.
 
 Actions and registers are read out of the harness, so that a seed means what it says as long as the harness does.
 """
@@ -10,6 +11,9 @@ import re
 import struct
 import sys
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
+import seeds_vfio_user
 
 HERE = Path(__file__).parent
 SCRIPT = (HERE / "fuzz_script.pxd").read_text()
@@ -264,7 +268,7 @@ def captures():
 def main(harness, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, data in SEEDS.items() if harness == "device" else captures():
+    for name, data in seeds_vfio_user.inputs() if harness == "vfio_user" else SEEDS.items() if harness == "device" else captures():
         (folder / name.replace(" ", "-").replace(",", "")).write_bytes(data)
 
 
