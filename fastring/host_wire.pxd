@@ -8,6 +8,24 @@ from fastring.wire cimport Wire
 cdef enum:
     STAGED = 256                    # Frames of one pull
     ETH_ZLEN = 60                   # bytes of the shortest frame, without CRC
+    PAGE = 4096
+
+
+cdef inline void mend(const Frame* frames, int n) noexcept nogil:
+    """After EFAULT: a guest cut short the file that Frames lie in. A look at each page has it read as zeroes (sigbus.h); then try again.
+
+    A system call does not do that: it only says EFAULT.
+    """
+    cdef volatile uint8_t looked
+    cdef uint32_t at
+    cdef int i
+    for i in range(n):
+        at = 0
+        while at < frames[i].len:
+            looked = frames[i].data[at]
+            at += PAGE
+        if frames[i].len:
+            looked = frames[i].data[frames[i].len - 1]
 
 
 cdef class HostWire(Wire):

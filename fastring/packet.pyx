@@ -9,14 +9,14 @@ import errno
 import socket
 import struct
 
-from libc.errno cimport EAGAIN, EINTR, EINVAL, EMSGSIZE, ENETDOWN, ENOBUFS, ENODEV, ENOMEM, errno as c_errno
+from libc.errno cimport EAGAIN, EFAULT, EINTR, EINVAL, EMSGSIZE, ENETDOWN, ENOBUFS, ENODEV, ENOMEM, errno as c_errno
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fastring.burst cimport FRAME_MORE, Frame
 from fastring.interface cimport has_carrier, socket_error
-from fastring.host_wire cimport STAGED
+from fastring.host_wire cimport STAGED, mend
 from fastring.packet_ring cimport BLOCK, give_back, map_ring, take_packets, unmap_ring
 from fastring.virtio_net cimport vnet_drops
 
@@ -137,6 +137,9 @@ cdef class PacketWire(HostWire):
                     error = 0
                     continue
                 error = c_errno
+            if error == EFAULT:
+                mend(&frames[done], n - done)
+                continue
             if error == EINTR or (error == ENETDOWN and before != ENETDOWN):
                 continue                # the second may be an old one, which the socket kept until somebody asked
             sent = self.refuse(&frames[done], n - done, error)

@@ -6,8 +6,8 @@ A peer that is not there is not the end: frames for it are lost and counted, and
 import errno
 import os
 
-from libc.errno cimport (EACCES, EAGAIN, ECONNREFUSED, ECONNRESET, EDESTADDRREQ, EHOSTUNREACH, EINTR, EMSGSIZE, ENETDOWN, ENETUNREACH,
-                         ENOBUFS, ENOMEM, ENOTCONN, EPERM, EPIPE)
+from libc.errno cimport (EACCES, EAGAIN, ECONNREFUSED, ECONNRESET, EDESTADDRREQ, EFAULT, EHOSTUNREACH, EINTR, EMSGSIZE, ENETDOWN,
+                         ENETUNREACH, ENOBUFS, ENOMEM, ENOTCONN, EPERM, EPIPE)
 from libc.errno cimport errno as c_errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -16,6 +16,7 @@ from libc.string cimport memcmp, memcpy, memset
 from cpython.bytes cimport PyBytes_AsString
 
 from fastring.burst cimport FRAME_MORE, Frame
+from fastring.host_wire cimport mend
 from fastring.socket_calls cimport (AF_INET, AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, POLLOUT, SK_MEMINFO_DROPS, SK_MEMINFO_VARS,
                                     SO_MEMINFO, SOL_SOCKET, c_connect, getsockname, getsockopt, iovec, mmsghdr, ready, recvmmsg, sendmmsg,
                                     sockaddr, socklen_t)
@@ -161,6 +162,9 @@ cdef class DatagramWire(HostWire):
         """What becomes of n Frames of which not even the first could be sent: how many are lost, LOST_SIGHT, or -errno."""
         cdef int first = self.counts[0]
         if error == EINTR:
+            return LOST_SIGHT
+        if error == EFAULT:
+            mend(frames, n)
             return LOST_SIGHT
         if error == EMSGSIZE:
             return self.give_up(frames, first, &self.too_long, b"too long")

@@ -9,7 +9,7 @@ import os
 import socket
 from contextlib import suppress
 
-from libc.errno cimport EAGAIN, ECONNRESET, EINTR, EPROTO
+from libc.errno cimport EAGAIN, ECONNRESET, EFAULT, EINTR, EPROTO
 from libc.errno cimport errno as c_errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -17,6 +17,7 @@ from libc.string cimport memcpy, memmove, memset
 from posix.time cimport CLOCK_MONOTONIC, itimerspec
 
 from fastring.burst cimport FRAME_MORE, Frame
+from fastring.host_wire cimport mend
 from fastring.socket_calls cimport (EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, MSG_DONTWAIT,
                                     MSG_NOSIGNAL, POLLOUT, SO_ERROR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, TFD_CLOEXEC, TFD_NONBLOCK,
                                     accept4, c_close, c_read, c_recv, c_send, epoll_create1, epoll_ctl, epoll_event, getsockopt, msghdr,
@@ -118,6 +119,8 @@ cdef class StreamWire(HostWire):
                 done += self.account(frames + done, count, sent)
             elif c_errno == EAGAIN:
                 break
+            elif c_errno == EFAULT:
+                mend(frames + done, n - done)
             elif c_errno != EINTR:
                 self.broken = True
         return done

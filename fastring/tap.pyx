@@ -8,12 +8,12 @@ import fcntl
 import select
 import socket
 
-from libc.errno cimport EAGAIN, EBUSY, EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS, ENODEV, ENOMEM, errno
+from libc.errno cimport EAGAIN, EBUSY, EFAULT, EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS, ENODEV, ENOMEM, errno
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from fastring.burst cimport FRAME_MORE, packets_in
-from fastring.host_wire cimport STAGED
+from fastring.host_wire cimport STAGED, mend
 from fastring.tun cimport attach, check_name, is_new, open_tun, set_interface, set_offload
 from fastring.virtio_net cimport VNET_HEADERS, virtio_net_hdr, vnet_begin, vnet_drops, vnet_frames
 
@@ -190,7 +190,9 @@ cdef class TapWire(HostWire):
             count += n
         i = 0
         while writev(self.fds[queue], parts, count) < 0:
-            if errno != EINTR:
+            if errno == EFAULT:
+                mend(pieces, n)
+            elif errno != EINTR:
                 i = self.not_sent(errno, pieces, n, queue)
                 break
         else:
