@@ -17,7 +17,7 @@ export PYTHONSAFEPATH := 1
 .SHELLFLAGS := -ec
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-guest bench bench-tools lint debug sanitize fuzz fuzz-capture fuzz-vfio-user fuzz-coverage clean build
+.PHONY: help demo test test-guest bench bench-tools bench-guest lint debug sanitize fuzz fuzz-capture fuzz-vfio-user fuzz-coverage clean build
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -40,6 +40,11 @@ bench: build .venv/.extra-bench  ## run the benchmarks
 
 bench-tools: build .venv/.extra-bench .venv/.extra-test  ## replay against tcpreplay on a veth pair, as root (ARGS="--runs 1 --seconds 10")
 	@.venv/bin/python bench/tools.py $(ARGS)
+
+bench-guest: build .venv/.extra-test  ## a virtual machine's traffic on our card against QEMU's own, as root (ARGS="--runs 1"; fetches QEMU and kernels)
+	@tests/oracle/qemu.sh > /dev/null
+	@tests/guest/setup.sh > /dev/null
+	@.venv/bin/python bench/virtual_machine.py $(ARGS)
 
 lint: build .venv/.extra-lint  ## ruff, cython-lint, mypy, and the type stubs held against the compiled modules
 	@failed=
