@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 
 from namespaces import namespace
@@ -14,13 +15,18 @@ HTTP = 8080
 
 @contextmanager
 def served(where, folder, *options, tap="tap0"):
-    """`fastring serve` in a namespace, the card on a TAP that the namespace's kernel answers at; yields (socket, process)."""
-    path = folder / "card"
+    """`fastring serve` in a namespace, the card on a TAP that the namespace's kernel answers at; yields (socket, process).
+
+    What it tells goes into folder/server-says.
+    """
+    path, says = folder / "card", folder / "server-says"
     command = (sys.executable, "-m", "softnet.cli", "serve", "--socket", path, "--wire", f"tap:{tap}", *options)
-    process = where.popen(*command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    line = process.stderr.readline()
-    assert "ready" in line, line + process.stderr.read()
+    with open(says, "w") as told:
+        process = where.popen(*command, stderr=told, stdout=subprocess.PIPE, text=True)
     try:
+        while "ready" not in says.read_text():
+            assert process.poll() is None, says.read_text()
+            time.sleep(0.02)
         yield path, process
     finally:
         process.terminate()
