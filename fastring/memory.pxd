@@ -24,7 +24,17 @@ ctypedef struct Region:
     bint writable
 
 
+cdef enum:                          # what a device wants of memory
+    ACCESS_READ = 0
+    ACCESS_WRITE = 1                # all of it
+    ACCESS_UPDATE = 2               # a ring: it reads, and writes some of it
+    ACCESS_STORE = 3                # a ring, some of which it writes as it was when last updated
+    ACCESS_LOOK = 4                 # whether it may write there, and no more
+
+
 ctypedef void (*tap_handler)(void* context, uint64_t iova, uint64_t length, bint write, bint reached) noexcept nogil
+ctypedef uint8_t* (*far_handler)(void* context, uint64_t iova, uint64_t length, int access) noexcept nogil
+ctypedef void (*far_flush)(void* context) noexcept nogil
 
 
 # The C half of AddressSpace, for engines that hold no Python object.
@@ -36,15 +46,20 @@ ctypedef struct IovaMap:
     IovaMap* behind                 # a tap: no region of its own, tells each access to `tap` and passes it on to this map
     tap_handler tap
     void* tap_context
+    # Asked for what lies in no region, memory that is elsewhere, and gives a copy; or NULL. It is asked for all rings: what a descriptor
+    # tells of may lie elsewhere, and has to be there first.
+    far_handler far
+    far_flush far_write_out         # puts what a device wrote to copies where it belongs
+    void* far_context
 
 
-cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil
+cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, int access, uint32_t* hint) noexcept nogil
 
 
-cdef inline uint8_t* within(const Region* region, uint64_t iova, uint64_t length, bint write) noexcept nogil:
+cdef inline uint8_t* within(const Region* region, uint64_t iova, uint64_t length, int access) noexcept nogil:
     """Pointer to `length` bytes at `iova` if they lie in `region`, else NULL."""
     cdef uint64_t offset = iova - region.start
-    if offset < region.size and length <= region.size - offset and (region.writable or not write):
+    if offset < region.size and length <= region.size - offset and (region.writable or not access):
         return region.host + offset
     return NULL
 
@@ -56,12 +71,16 @@ cdef inline Region hinted_region(const IovaMap* iovas, uint32_t hint) noexcept n
     return Region(0, 0, NULL, False)
 
 
-cdef inline uint8_t* translate(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil:
-    """Pointer to `length` bytes at `iova`, or NULL and one master abort counted. `hint`: the caller's last region, tried first."""
+cdef inline bint is_ring(int access) noexcept nogil:
+    return access == ACCESS_UPDATE or access == ACCESS_STORE
+
+
+cdef inline uint8_t* translate(IovaMap* iovas, uint64_t iova, uint64_t length, int access, uint32_t* hint) noexcept nogil:
+    """Pointer to `length` bytes at `iova` for ACCESS_*, or NULL and a master abort counted. `hint`: the caller's last region, tried first."""
     cdef uint8_t* host = NULL
-    if hint[0] < iovas.count:
-        host = within(&iovas.region[hint[0]], iova, length, write)
-    return host if host != NULL else translate_slow(iovas, iova, length, write, hint)
+    if hint[0] < iovas.count and not (is_ring(access) and iovas.far != NULL):
+        host = within(&iovas.region[hint[0]], iova, length, access)
+    return host if host != NULL else translate_slow(iovas, iova, length, access, hint)
 
 
 cdef class AddressSpace:

@@ -197,13 +197,13 @@ cdef class Arena:
         return f"<Arena {self.name!r}: {state}>"
 
 
-cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, bint write, uint32_t* hint) noexcept nogil:
+cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, int access, uint32_t* hint) noexcept nogil:
     """The search behind `translate`: the last region that starts at or below iova; or what a tap has behind it."""
     cdef uint32_t low = 0, high = iovas.count, middle
     cdef uint8_t* host = NULL
     if iovas.behind != NULL:
-        host = translate(iovas.behind, iova, length, write, hint)
-        iovas.tap(iovas.tap_context, iova, length, write, host != NULL)
+        host = translate(iovas.behind, iova, length, access, hint)
+        iovas.tap(iovas.tap_context, iova, length, access != ACCESS_READ, host != NULL)
         return host
     while low < high:
         middle = (low + high) >> 1
@@ -211,9 +211,11 @@ cdef uint8_t* translate_slow(IovaMap* iovas, uint64_t iova, uint64_t length, bin
             low = middle + 1
         else:
             high = middle
-    if low > 0:
+    if low > 0 and not (is_ring(access) and iovas.far != NULL):
         hint[0] = low - 1
-        host = within(&iovas.region[low - 1], iova, length, write)
+        host = within(&iovas.region[low - 1], iova, length, access)
+    if host == NULL and iovas.far != NULL:
+        host = iovas.far(iovas.far_context, iova, length, access)
     if host == NULL:
         iovas.master_aborts += 1
     return host

@@ -26,7 +26,7 @@ from fastring.atomic cimport store_release64
 from fastring.burst cimport Frame
 from fastring.clock cimport Clock
 from fastring.faults cimport happens, splitmix64
-from fastring.memory cimport translate
+from fastring.memory cimport ACCESS_STORE, translate
 
 from fastring.faults import parse_rates
 
@@ -225,9 +225,9 @@ cdef void end_delay(Card* card, uint32_t which) noexcept nogil:
     cdef Desc* ring = NULL
     if plan.late[which].count:
         if which == RING_TX:
-            ring = <Desc*>translate(card.iovas, card.tdba, card.tdlen, True, &card.tx_ring_hint)
+            ring = <Desc*>translate(card.iovas, card.tdba, card.tdlen, ACCESS_STORE, &card.tx_ring_hint)
         else:
-            ring = <Desc*>translate(card.iovas, card.rdba, card.rdlen, True, &card.rx_ring_hint)
+            ring = <Desc*>translate(card.iovas, card.rdba, card.rdlen, ACCESS_STORE, &card.rx_ring_hint)
         if ring == NULL:
             received_master_abort(card)
             plan.late[which].count = 0

@@ -21,6 +21,7 @@ ctypedef struct Batch:
     uint32_t descs, frame_count, packet_count
     uint32_t staged                 # bytes of card.tx_stage in use
     uint64_t status                 # what its last descriptor gets besides DD: of one packet, which something befell
+    uint32_t generation             # of the card, as the ring was found
     bint segmented                  # it ends before a packet to be segmented
     Desc contexts[2]                # as the descriptors gathered so far leave them
     uint64_t addresses[BATCH]       # each descriptor's first word, as fetched

@@ -204,6 +204,8 @@ cdef uint32_t send(Card* card, Batch* batch) noexcept nogil:
     cdef Packet* packet
     cdef int taken = 0
     batch.status = 0
+    if card.generation != batch.generation:
+        return 0
     if batch.frame_count:
         taken = hand_over(card, batch)
         if taken == RING_GONE:

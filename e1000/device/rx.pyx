@@ -9,6 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from e1000.desc cimport RXD_STAT_EOP, RXD_STAT_IXSM, Desc
 from e1000.device.arrival cimport (HEADER, NO_CONTROL, PASSES, PAUSE, TYPE_OFFSET, Arrival, count_arrival, judge, load_be16,
                                    load_type, look_at)
+from e1000.device.far cimport write_out
 from e1000.device.filter cimport ADDRESS_BITS, NOT_OURS, address_match
 from e1000.device.flow cimport flow_received, flow_settle
 from e1000.device.moderation cimport raise_receive
@@ -16,14 +17,15 @@ from e1000.device.pci cimport received_master_abort
 from e1000.device.rx_checksum cimport checksum_bits
 from e1000.device.rx_fifo cimport drain_fifo, resize_fifo, to_fifo
 from e1000.device.rx_store cimport ENOUGH, NOT_YET, Ring, Room, count_stored, describe, passed_status, room_for, store
-from e1000.device.state cimport (DROP_RX_DISABLED, FIFO_SIZE, GENERAL_CHECKSUM, GENERAL_PAUSE, GENERAL_VLAN, NO_TYPE, Card, ring_count)
+from e1000.device.state cimport (DROP_RX_DISABLED, FIFO_SIZE, GENERAL_CHECKSUM, GENERAL_PAUSE, GENERAL_VLAN, NO_TYPE, STALL_RX, Card,
+                                 ring_count)
 from e1000.device.statistics cimport count_arrivals, count_good, count_received_kind
 from e1000.regs cimport (CRC_LENGTH, CTRL, CTRL_RFCE, CTRL_VME, FCT, ICR_RXDMT0, ICR_RXT0, MAX_FRAME, MAX_STANDARD_FRAME, MIN_FRAME, PBA,
                          RCTL_CFIEN, RCTL_EN, RCTL_LPE, RCTL_RDMTS_SHIFT, RCTL_SECRC, RCTL_VFE, VET)
 from fastring.atomic cimport load_acquire32, load_relaxed64, store_release32, store_release64
 from fastring.burst cimport FRAME_ERRORS, FRAME_MORE, Frame, copy_frame, packets_in
 from fastring.checksum cimport swap16
-from fastring.memory cimport Region, hinted_region, translate, within
+from fastring.memory cimport ACCESS_UPDATE, Region, hinted_region, translate, within
 from fastring.wire cimport Wire
 
 cdef enum:
@@ -164,16 +166,22 @@ cdef void admit(Card* card, Ring* ring, const Arrival* frame) noexcept nogil:
 
 cdef void open_ring(Card* card, Ring* ring) noexcept nogil:
     cdef uint32_t tail = load_acquire32(&card.rdt)      # pairs with the driver's release of the tail
+    cdef uint32_t generation = card.generation
     ring.count = ring_count(card.rdlen)
     ring.head = card.rdh
     ring.available = ring.available_before = ring.causes = 0
     ring.desc = NULL
     if ring.count == 0 or ring.head >= ring.count or tail >= ring.count or ring.head == tail:
         return
-    ring.desc = <Desc*>translate(card.iovas, card.rdba, card.rdlen, True, &card.rx_ring_hint)
+    if card.stalled:
+        card.stalled |= STALL_RX
+        return
+    ring.desc = <Desc*>translate(card.iovas, card.rdba, card.rdlen, ACCESS_UPDATE, &card.rx_ring_hint)
     if ring.desc == NULL:
         received_master_abort(card)
         return
+    if card.generation != generation:
+        return                          # it came from elsewhere, and belongs to the card no more
     ring.available = tail - ring.head if tail >= ring.head else tail + ring.count - ring.head
     ring.available_before = ring.available
 
@@ -181,6 +189,8 @@ cdef void open_ring(Card* card, Ring* ring) noexcept nogil:
 cdef void close_ring(Card* card, Ring* ring) noexcept nogil:
     """Publish the head; RXDMT0 when what is left has fallen to the threshold (RCTL.RDMTS)."""
     cdef uint32_t threshold = ring.count >> (1 + (card.rctl >> RCTL_RDMTS_SHIFT & 3))
+    if write_out(card):
+        return
     store_release32(&card.rdh, ring.head)
     if ring.available <= threshold < ring.available_before:
         ring.causes |= ICR_RXDMT0
@@ -191,6 +201,9 @@ cdef void close_ring(Card* card, Ring* ring) noexcept nogil:
 cdef void rx_tail_moved(Card* card) noexcept nogil:
     """The host gave descriptors: the FIFO drains, and a wire that was refused tries again."""
     cdef Ring ring
+    if card.stalled:
+        card.stalled |= STALL_RX
+        return
     if card.fifo_used and card.rctl & RCTL_EN:
         open_ring(card, &ring)
         drain_fifo(card, &ring)

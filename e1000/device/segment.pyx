@@ -68,6 +68,8 @@ cdef uint32_t send_segments(Card* card, Desc* ring, uint32_t count, uint32_t tai
         trouble = make_and_send(card, &job, batch)
         if trouble == WAITS:
             return 0
+    if card.generation != batch.generation:
+        return 0
     if trouble >= 0:
         card.drops[trouble] += 1
     if trouble >= 0 or job.supplied != job.header_length + (job.context.word & TXD_DATA_LENGTH):
@@ -196,6 +198,8 @@ cdef int make_and_send(Card* card, Job* job, Batch* batch) noexcept nogil:
         if made == 0:
             break
         card.tx_budget -= batch.staged if batch.staged < card.tx_budget else card.tx_budget
+        if card.generation != batch.generation:
+            return WAITS
         if card.tx_general & GENERAL_FAULTS:
             taken = send_befallen_segment(card, &batch.frames[0], index)
         else:

@@ -131,7 +131,7 @@ cdef void keep_process(Card* to, const Card* source) noexcept nogil:
     to.tx_budget, to.settling = source.tx_budget, source.settling
     to.wire, to.irq, to.clock, to.watch, to.faults = source.wire, source.irq, source.clock, source.watch, source.faults
     to.threaded, to.lock = source.threaded, source.lock
-    to.generation = source.generation
+    to.generation, to.stalled = source.generation, source.stalled
     to.link_timer, to.wait_timer, to.tx_timer, to.pause_timer = source.link_timer, source.wait_timer, source.tx_timer, source.pause_timer
     to.tx_general = to.tx_general & ~<uint32_t>GENERAL_PROCESS | source.tx_general & GENERAL_PROCESS
     to.rx_general = to.rx_general & ~<uint32_t>GENERAL_PROCESS | source.rx_general & GENERAL_PROCESS

@@ -72,6 +72,11 @@ cdef enum:                          # flow control: bits of flow
     FLOW_SENDS = 1 << 0             # CTRL.TFCE is in effect
     FLOW_RESUMED = 1 << 1           # XON came: the transmitter goes on once the receive engine is done
 
+cdef enum:                          # bits of stalled
+    STALL_WAITS = 1 << 0            # the card waits for memory that is elsewhere, its host accesses registers: no engine is started
+    STALL_TX = 1 << 1               # this one would have been
+    STALL_RX = 1 << 2
+
 cdef enum:                          # why no frame from the wire reaches the receiver: bits of rx_gate
     GATE_LINK = 1 << 0
     GATE_LOOPBACK = 1 << 1
@@ -153,6 +158,7 @@ ctypedef struct Card:
     void* faults                    # a Plan (faults.pxd), held by the E1000Device; NULL: nothing goes wrong
     bint asleep                     # in D3hot
     DeviceLock* lock
+    uint32_t stalled                # STALL_*
     uint32_t generation             # changes when ring or memory are taken away: an engine that called out looks
 
     uint64_t stat[STATS]

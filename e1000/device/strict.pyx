@@ -19,7 +19,7 @@ from e1000.device.watch cimport memory_of
 from e1000.regs cimport *
 from fastring.atomic cimport load_relaxed64
 from fastring.clock cimport Clock
-from fastring.memory cimport IovaMap, within
+from fastring.memory cimport ACCESS_LOOK, ACCESS_UPDATE, IovaMap, within
 
 import time
 
@@ -71,15 +71,15 @@ cdef inline bint is_ring(uint32_t offset) noexcept nogil:
     return RDBAL <= offset <= RDT or TDBAL <= offset <= TDT
 
 
-cdef uint8_t* reach(const IovaMap* iovas, uint64_t address, uint64_t length, bint write) noexcept nogil:
+cdef uint8_t* reach(const IovaMap* iovas, uint64_t address, uint64_t length, int access) noexcept nogil:
     """`translate`, without counting what it does not find."""
     cdef uint32_t i
     cdef uint8_t* found
     for i in range(iovas.count):
-        found = within(&iovas.region[i], address, length, write)
+        found = within(&iovas.region[i], address, length, access)
         if found != NULL:
             return found
-    return NULL
+    return iovas.far(iovas.far_context, address, length, access) if iovas.far != NULL else NULL
 
 
 cdef inline uint32_t distance(uint32_t start, uint32_t end, uint32_t count) noexcept nogil:
@@ -286,7 +286,7 @@ cdef class Strict:
 
     cdef void receive_given(self, Card* card, uint32_t slot, uint32_t end) noexcept nogil:
         cdef IovaMap* iovas = memory_of(card)
-        cdef Desc* ring = <Desc*>reach(iovas, card.rdba, card.rdlen, True)
+        cdef Desc* ring = <Desc*>reach(iovas, card.rdba, card.rdlen, ACCESS_UPDATE)
         cdef uint32_t count = ring_count(card.rdlen), size = most_in_buffer(self.value if self.offset == RCTL else card.rctl)
         cdef uint64_t address, before = 0, status
         if ring == NULL:
@@ -299,7 +299,7 @@ cdef class Strict:
             if status:
                 self.breach(card, RX_STATUS, slot, status)
             if address:             # 0: a null descriptor
-                if reach(iovas, address, size, True) == NULL:
+                if reach(iovas, address, size, ACCESS_LOOK) == NULL:
                     self.breach(card, RX_BUFFER_OUTSIDE, slot, size)
                 if before and before - address + size - 1 < 2 * <uint64_t>size - 1:
                     self.breach(card, RX_BUFFERS_OVERLAP, slot, size)
@@ -307,7 +307,7 @@ cdef class Strict:
             slot = slot + 1 if slot + 1 != count else 0
 
     cdef void transmit_given(self, Card* card, uint32_t slot, uint32_t end) noexcept nogil:
-        cdef Desc* ring = <Desc*>reach(memory_of(card), card.tdba, card.tdlen, True)
+        cdef Desc* ring = <Desc*>reach(memory_of(card), card.tdba, card.tdlen, ACCESS_UPDATE)
         cdef uint32_t count = ring_count(card.tdlen)
         if ring == NULL:
             if slot != end:

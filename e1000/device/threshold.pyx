@@ -7,11 +7,12 @@ timer sees to it that none waits for ever. So without a clock, or with that time
 from libc.stdint cimport uint32_t, uint64_t
 
 from e1000.desc cimport Desc
+from e1000.device.far cimport write_out
 from e1000.device.pci cimport received_master_abort
 from e1000.device.state cimport GENERAL_WRITEBACK, MOST_KEPT, Card, WriteBack, ring_count
 from e1000.device.watch cimport RING_RX, RING_TX
 from e1000.regs cimport DCTL_GRAN, DCTL_WTHRESH_SHIFT, RDTR, RXDCTL, TIDV, TXDCTL
-from fastring.memory cimport translate
+from fastring.memory cimport ACCESS_STORE, translate
 
 cdef enum:
     CACHE_LINE_SIZE = 0x0C          # in configuration space, in units of 4 bytes
@@ -74,14 +75,15 @@ cdef void write_kept(Card* card, uint32_t which, WriteBack* kept, Desc* ring) no
 cdef void flush(Card* card, uint32_t which, WriteBack* kept, uint64_t base, uint32_t length, uint32_t* hint) noexcept nogil:
     """Write what is kept, if the ring can still be reached. A ring that moves has nothing kept any more (mmio.write_ring)."""
     cdef Desc* ring
-    if kept.count == 0:
+    if kept.count == 0 or card.stalled:
         return
-    ring = <Desc*>translate(card.iovas, base, length, True, hint)
+    ring = <Desc*>translate(card.iovas, base, length, ACCESS_STORE, hint)
     if ring == NULL:
         received_master_abort(card)
         kept.count = 0
     else:
         write_kept(card, which, kept, ring)
+        write_out(card)
 
 
 cdef void flush_transmit(Card* card) noexcept nogil:

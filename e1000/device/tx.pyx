@@ -19,7 +19,7 @@ from e1000.device.loopback cimport loop_back
 from e1000.device.pci cimport received_master_abort
 from e1000.device.recorder cimport EVENT_SENT
 from e1000.device.segment cimport send_segments
-from e1000.device.state cimport Card, DeviceLock, ring_count
+from e1000.device.state cimport STALL_TX, Card, DeviceLock, ring_count
 from e1000.device.statistics cimport count_deferral, count_sent, count_sent_kind
 from e1000.device.timers cimport arm_timer
 from e1000.device.watch cimport saw, saw_frames
@@ -27,7 +27,7 @@ from e1000.device.writeback cimport move_head, report
 from e1000.regs cimport BPTC, CRC_LENGTH, MAX_FRAME, MPTC, TCTL_EN
 from fastring.atomic cimport load_acquire32, load_relaxed64
 from fastring.burst cimport FRAME_MORE, Frame
-from fastring.memory cimport Region, hinted_region, translate, within
+from fastring.memory cimport ACCESS_UPDATE, Region, hinted_region, translate, within
 from fastring.wire cimport Wire
 
 cdef enum:
@@ -40,6 +40,9 @@ cdef void tx_run(Card* card) noexcept nogil:
     """Send what the ring holds. Re-entered (through a wire that loops back), it only notes that there is more to do."""
     if card.tx_running:
         card.tx_again = True
+        return
+    if card.stalled:
+        card.stalled |= STALL_TX
         return
     card.tx_running = True
     card.tx_again = True
@@ -80,10 +83,13 @@ cdef void tx_turn(Card* card) noexcept nogil:
         if card.tx_hold:
             count_deferral(card)
             return
-        ring = <Desc*>translate(card.iovas, card.tdba, card.tdlen, True, &card.tx_ring_hint)
+        batch.generation = card.generation
+        ring = <Desc*>translate(card.iovas, card.tdba, card.tdlen, ACCESS_UPDATE, &card.tx_ring_hint)
         if ring == NULL:
             received_master_abort(card)
             return
+        if card.generation != batch.generation:
+            return              # it came from elsewhere, and belongs to the card no more
         done = batch.descs = 0
         if not card.tx_general:
             done = send_plain(card, ring, count, tail, left, &batch)
@@ -96,7 +102,7 @@ cdef void tx_turn(Card* card) noexcept nogil:
                 done = batch.descs = send_segments(card, ring, count, tail, &batch)
             else:
                 done = batch.descs = send_long(card, ring, count, tail, &batch)
-        if done == 0 or done < batch.descs:
+        if done == 0 or done < batch.descs or card.generation != batch.generation:
             return              # the wire is full, and calls tx_run when it has room; or a packet's end is not there yet
         left -= done if done < left else left
 
@@ -177,12 +183,14 @@ cdef uint32_t multicast_kind(const Frame* frame) noexcept nogil:
 cdef int transmit(Card* card, Frame* frames, uint32_t n) noexcept nogil:
     """Hand Frames to the wire; returns how many it took. There is one: without a cable there is no link but one that loops back.
 
-    RING_GONE: a wire in Python reset the card, moved its ring or took its memory away, and neither may be touched any more.
+    RING_GONE: a wire in Python, or a host whose memory is elsewhere, reset the card, moved its ring or took its memory away, and neither may
+    be touched any more.
     """
     cdef uint32_t generation = card.generation
     cdef int taken
     if card.loopback:
-        return loop_back(card, frames, n)
-    taken = (<Wire>card.wire).transmit(frames, n)
-    saw_frames(card, EVENT_SENT, frames, taken)
+        taken = loop_back(card, frames, n)
+    else:
+        taken = (<Wire>card.wire).transmit(frames, n)
+        saw_frames(card, EVENT_SENT, frames, taken)
     return taken if card.generation == generation else RING_GONE

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from e1000.desc cimport TXD_CMD_RPS, TXD_CMD_RS, TXD_CMD_TSE, TXD_DTYP_MASK, TXD_STA_DD, Desc, is_context
+from e1000.device.far cimport write_out
 from e1000.device.moderation cimport keep_sent, raise_transmit, written_back
 from e1000.device.state cimport Card, ring_count
 from e1000.device.threshold cimport write_status
@@ -37,6 +38,8 @@ cdef inline void move_head(Card* card, uint32_t head, uint32_t tail, uint32_t ca
     cdef uint32_t low = 8 * (card.regs[TXDCTL >> 2] >> TXDCTL_LWTHRESH_SHIFT), count = ring_count(card.tdlen)
     cdef uint32_t before = tail - card.tdh if tail >= card.tdh else tail + count - card.tdh
     cdef uint32_t left = tail - head if tail >= head else tail + count - head
+    if write_out(card):
+        return
     card.tx_segments = 0                                # the packet at the head is another one
     store_release32(&card.tdh, head)
     if left == 0:

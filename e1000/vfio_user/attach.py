@@ -161,10 +161,10 @@ def reset(client: Client) -> None:
     client.call(control.DEVICE_RESET, what="a reset")
 
 
-def map_memory(client: Client, fd: int, address: int, size: int) -> None:
-    """Let the device read and write all of a file."""
+def map_memory(client: Client, fd: int | None, address: int, size: int) -> None:
+    """Let the device read and write the first bytes of a file; without a descriptor by messages, which the client answers."""
     request = control.MAP.pack(control.MAP.size, 3, 0, address, size)
-    client.call(control.DMA_MAP, request, [fd], what=f"{size} bytes of memory at {address:#x}")
+    client.call(control.DMA_MAP, request, [] if fd is None else [fd], what=f"{size} bytes of memory at {address:#x}")
 
 
 def unmap_memory(client: Client, address: int, size: int) -> None:

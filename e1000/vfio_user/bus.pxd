@@ -26,6 +26,7 @@ cdef class VfioUserLine(IrqLine):
 cdef class VfioUserBus(Bus):
     cdef Client client
     cdef readonly str path
+    cdef list parts                 # of its memory, as `parts_of` has them
     cdef object device              # e1000.vfio_user.attach.Device
     cdef FileMapping doorbells      # what the server lets be mapped of BAR0, if both tails are in it; else None
     cdef int64_t start              # where in BAR0 it begins

@@ -17,6 +17,7 @@ class VfioUserLine(IrqLine):
     def forget(self) -> None: ...
     def fileno(self) -> int | None: ...
 
+def parts_of(memory: SharedMemory, mapped: int | None) -> list[tuple[int | None, int, int]]: ...
 @disjoint_base
 class VfioUserBus(Bus):
     def __init__(
@@ -24,6 +25,7 @@ class VfioUserBus(Bus):
         path: str | os.PathLike[str],
         *,
         memory: SharedMemory | None = None,
+        mapped: int | None = None,
         enabled: bool = True,
         timeout: float = 10.0,
         map_doorbells: bool = True,

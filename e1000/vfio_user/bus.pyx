@@ -15,6 +15,7 @@ From then on reads give all ones and writes vanish, as from a card that was pull
 """
 
 import errno
+import mmap
 import os
 import select
 from contextlib import suppress
@@ -137,16 +138,28 @@ cdef class VfioUserLine(IrqLine):
         return False
 
 
+def parts_of(memory, mapped):
+    """What a server maps of a SharedMemory, and what it does not: (descriptor or None, address, bytes) of each."""
+    size = memory.arena.size
+    if mapped is None:
+        mapped = size
+    if not 0 <= mapped <= size or mapped % mmap.PAGESIZE:
+        raise ValueError(f"of {size} bytes of memory so many whole pages are mapped as there are, not {mapped} bytes")
+    parts = [(memory.arena.fileno(), memory.iova, mapped), (None, memory.iova + mapped, size - mapped)]
+    return [part for part in parts if part[2]]
+
+
 cdef class VfioUserBus(Bus):
     """The card that a vfio-user server has at `path`, on `memory` (a SharedMemory of its own by default).
 
+    `mapped`: so many of its bytes, whole pages, the server maps; for the rest it has to ask by messages, far slower. By default: all.
     `enabled`: whether memory space, I/O space and bus master are on, as after firmware and pci_enable_device; else as after RST#. Either
     way the card is reset. `timeout`: seconds that the server may take for an answer. `map_doorbells`: whether they may be stores. Raises
     OSError: what connecting does, ETIMEDOUT, EPROTO for a server that breaks the protocol, ENODEV for one that has no card, and what it
     refuses with.
     """
 
-    def __init__(self, path, *, memory=None, bint enabled=True, double timeout=10.0,
+    def __init__(self, path, *, memory=None, mapped=None, bint enabled=True, double timeout=10.0,
                  bint map_doorbells=True):
         if memory is None:
             memory = SharedMemory()
@@ -154,6 +167,7 @@ cdef class VfioUserBus(Bus):
             raise TypeError(f"memory is an e1000.vfio_user.SharedMemory, of which a server can reach all, not {memory!r}")
         super().__init__(memory=memory)
         cdef VfioUserLine line = VfioUserLine()
+        self.parts = parts_of(memory, mapped)
         self.path = os.fspath(path)
         self.irq = line
         socket = attach.connect(self.path, timeout)
@@ -165,7 +179,8 @@ cdef class VfioUserBus(Bus):
                 self._use_doorbells(self.device.mapped, words)
             if self.device.resets:
                 attach.reset(self.client)
-            attach.map_memory(self.client, self.memory.arena.fileno(), self.memory.iova, self.memory.arena.size)
+            for fd, start, length in self.parts:
+                attach.map_memory(self.client, fd, start, length)
             line.attach(self.client, self.device.masks)
             attach.assign_interrupt(self.client, line.event)
             if enabled:
@@ -295,7 +310,8 @@ cdef class VfioUserBus(Bus):
         with suppress(OSError):         # a server that is gone uses nothing any more
             if self.failure() is None:
                 attach.disable_interrupt(self.client)
-                attach.unmap_memory(self.client, self.memory.iova, self.memory.arena.size)
+                for _, start, length in self.parts:
+                    attach.unmap_memory(self.client, start, length)
         self.client.close()
         (<VfioUserLine>self.irq).forget()
 

@@ -14,6 +14,7 @@ cdef class Channel:
     cdef int fd
     cdef uint8_t* rx                # [2 * ROOM]
     cdef uint64_t start, end        # of what is in it
+    cdef uint64_t base              # the bytes before belong to a message that is being handled while others are; or 0
     cdef uint64_t position          # bytes ever received
     cdef uint64_t skipping          # bytes of a message too long to keep, still to come
     cdef int fds[MAX_FDS]           # received and not taken yet
@@ -25,6 +26,8 @@ cdef class Channel:
     cdef list tx_fds                # that go with its first byte; or None
     cdef readonly int dead          # errno of the failure that ended it, or 0
     cdef readonly uint64_t received, sent   # messages
+    cdef uint64_t enter(self) noexcept nogil
+    cdef void leave(self, uint64_t start) noexcept nogil
     cdef int receive(self) noexcept nogil
     cdef void keep_fds(self, msghdr* message, uint64_t last) noexcept nogil
     cdef void skip(self) noexcept nogil

@@ -71,6 +71,22 @@ cdef class Channel:
         if not self.dead:
             self.dead = error
 
+    # --- in the midst of a message ---
+
+    cdef uint64_t enter(self) noexcept nogil:
+        """Handle what comes behind the message that is being handled, if one is; what `leave` wants."""
+        cdef uint64_t start = self.start
+        if self.base:
+            self.start = self.base
+        return start
+
+    cdef void leave(self, uint64_t start) noexcept nogil:
+        """Back to that message: what was handled behind it is gone."""
+        if self.base:
+            memmove(self.rx + self.base, self.rx + self.start, self.end - self.start)
+            self.end -= self.start - self.base
+            self.start = start
+
     # --- receiving ---
 
     cdef int receive(self) noexcept nogil:
@@ -82,11 +98,11 @@ cdef class Channel:
         if self.dead:
             return -self.dead
         if self.start == self.end:
-            self.start = self.end = 0
-        elif self.start >= ROOM:
-            memmove(self.rx, self.rx + self.start, self.end - self.start)
-            self.end -= self.start
-            self.start = 0
+            self.start = self.end = self.base
+        elif self.start - self.base >= ROOM:
+            memmove(self.rx + self.base, self.rx + self.start, self.end - self.start)
+            self.end -= self.start - self.base
+            self.start = self.base
         if self.end == 2 * ROOM:
             return 0                    # a message is there: it first
         memset(&message, 0, sizeof(message))
@@ -140,7 +156,7 @@ cdef class Channel:
             self.start += some
             self.skipping -= some
             if self.start == self.end:
-                self.start = self.end = 0
+                self.start = self.end = self.base
 
     cdef Header* next(self) noexcept nogil:
         """The message that is next, all of it there, until `consume`; NULL if there is none. One too long gets E2BIG and is skipped."""

@@ -90,6 +90,7 @@ class Control:
         if major != MAJOR:
             _refuse(f"version {major}.{minor}, and this is {MAJOR}.{MINOR}")
         self.capabilities = capabilities_of(payload[4:])
+        self.memory.messages.limit(self.capabilities.get("max_data_xfer_size", MAX_DATA_XFER_SIZE))
         self.served.negotiated = True
         ours: dict[str, Any] = {"max_msg_fds": MAX_MSG_FDS, "max_data_xfer_size": MAX_DATA_XFER_SIZE, "max_dma_maps": self.memory.most}
         if self.capabilities.get("write_multiple"):

@@ -1,4 +1,4 @@
-"""GuestMemory: the memory that a vfio-user client lets a card reach, mapped from the descriptors it passed.
+"""GuestMemory: the memory that a vfio-user client lets a card reach: mapped from descriptors it passed, or reached by messages.
 
 The client is hostile: it may shrink a file under its mapping, which then reads as zeroes (fastring.file_mapping), and map what overlaps.
 """
@@ -8,22 +8,31 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from typing import TYPE_CHECKING
 
 from fastring.file_mapping import FileMapping
 from fastring.memory import AddressSpace
+
+if TYPE_CHECKING:
+    from e1000.vfio_user.dma_messages import DmaMessages
 
 MOST_MAPS = 512  # of one client: all clients' share the process's 1,024 guarded mappings
 
 
 class GuestMemory:
-    """Ranges of bus addresses in `addresses`, each from a descriptor. Between two runs of the card's engines only."""
+    """Ranges of bus addresses: in `addresses` those with a descriptor, those without are the `messages`'.
+
+    Between two runs of the card's engines, or while one waits for a message: what is unmapped then stays until it is over.
+    """
 
     most = MOST_MAPS
 
-    def __init__(self, addresses: AddressSpace) -> None:
-        self.addresses = addresses
+    def __init__(self, addresses: AddressSpace, messages: DmaMessages) -> None:
+        self.addresses, self.messages = addresses, messages
         self._sizes: dict[int, int] = {}  # by address
-        self._unreachable: set[int] = set()  # of them, those without a descriptor, or no access allowed
+        self._mapped: dict[int, FileMapping] = {}  # of them, those with a descriptor
+        self._far: set[int] = set()  # those without
+        self._leaving: list[FileMapping] = []
 
     def map(self, address: int, size: int, *, fd: int | None, offset: int, readable: bool, writable: bool) -> None:
         """Raises OSError: EINVAL, EEXIST for what overlaps another, ENOSPC, or what mmap does. The descriptor stays the caller's."""
@@ -33,13 +42,18 @@ class GuestMemory:
             raise OSError(errno.EEXIST, f"{size} bytes at {address:#x} overlap a mapping")
         if len(self._sizes) >= self.most:
             raise OSError(errno.ENOSPC, f"{self.most} mappings are the most")
-        if fd is None or not (readable or writable):
-            self._unreachable.add(address)
+        self._let_go()
+        if not (readable or writable):
+            pass
+        elif fd is None:
+            self.messages.map(address, size, readable=readable, writable=writable)
+            self._far.add(address)
         else:
             mapping = FileMapping(fd, size, offset=offset, readable=readable, writable=writable)
             if not mapping.guarded and not _cannot_shrink(fd):
                 raise OSError(errno.ENOSPC, "too many mappings of files that may shrink")
             self.addresses.map_pointer(mapping.address, size, mapping, writable, address)
+            self._mapped[address] = mapping
         self._sizes[address] = size
 
     def unmap(self, address: int, size: int) -> None:
@@ -55,10 +69,17 @@ class GuestMemory:
 
     def _drop(self, address: int) -> None:
         del self._sizes[address]
-        if address in self._unreachable:
-            self._unreachable.remove(address)
-        else:
+        if address in self._far:
+            self._far.remove(address)
+            self.messages.unmap(address)
+        elif address in self._mapped:
             self.addresses.unmap(address)
+            self._leaving.append(self._mapped.pop(address))
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if not self.messages.busy:
+            self._leaving.clear()
 
     def __len__(self) -> int:
         return len(self._sizes)

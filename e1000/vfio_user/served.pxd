@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from e1000.device.card cimport E1000Device
 from e1000.vfio_user.channel cimport Channel
+from e1000.vfio_user.dma_messages cimport DmaMessages
 from e1000.vfio_user.doorbells cimport DoorbellPages
 from e1000.vfio_user.line cimport EventLine
 from e1000.vfio_user.protocol cimport Header, IrqSet, MultiWrite, RegionAccess
@@ -13,6 +14,7 @@ from fastring.memory cimport AddressSpace
 cdef class ServedCard:
     cdef readonly E1000Device device
     cdef readonly AddressSpace addresses        # the client's memory, as far as it may be reached
+    cdef readonly DmaMessages messages          # what of it is not mapped here
     cdef readonly EventLine line
     cdef readonly Channel channel               # None: no client
     cdef readonly bint maps_doorbells
@@ -22,7 +24,7 @@ cdef class ServedCard:
     cdef readonly uint64_t reads, writes        # accesses to regions
     cdef readonly uint64_t refused              # messages that got an error
     cdef readonly uint64_t strays               # replies to nothing
-    cdef uint8_t* data                          # [BAR0_SIZE]: what a read found
+    cdef uint8_t* data                          # [BAR0_SIZE]: what a read found; behind it the same for one in the midst of another message
     cdef int serve(self, Channel channel, int budget) noexcept nogil
     cdef bint has_error(self) noexcept nogil
     cdef int poll_wire(self, int budget) noexcept nogil
@@ -30,6 +32,7 @@ cdef class ServedCard:
     cdef bint take_doorbells(self, bint idle) noexcept nogil
     cdef void handle(self, Header* message) noexcept nogil
     cdef void show_doorbells(self) noexcept nogil
+    cdef void handle_inside(self, Header* message) noexcept nogil
     cdef uint32_t read_region(self, const Header* message, const RegionAccess* access, uint32_t size) noexcept nogil
     cdef uint32_t write_region(self, const Header* message, const RegionAccess* access, uint32_t size) noexcept nogil
     cdef void write_bytes(self, uint32_t region, uint32_t offset, const uint8_t* data, uint32_t count) noexcept nogil

@@ -4,6 +4,7 @@ from typing_extensions import disjoint_base
 
 from e1000.device.card import E1000Device
 from e1000.vfio_user.channel import Channel
+from e1000.vfio_user.dma_messages import DmaMessages
 from e1000.vfio_user.doorbells import DoorbellPages
 from e1000.vfio_user.line import EventLine
 from fastring.memory import AddressSpace
@@ -19,6 +20,8 @@ class ServedCard:
     def device(self) -> E1000Device: ...
     @property
     def addresses(self) -> AddressSpace: ...
+    @property
+    def messages(self) -> DmaMessages: ...
     @property
     def line(self) -> EventLine: ...
     @property

@@ -45,6 +45,11 @@ cdef inline uint32_t piece_of(uint32_t offset, uint32_t left) noexcept nogil:
     return 2 if offset & 1 == 0 and left >= 2 else 1
 
 
+cdef void handle_meanwhile(void* context, Header* message) noexcept nogil:
+    """What comes while a DMA waits for its reply."""
+    (<ServedCard>context).handle_inside(message)
+
+
 cdef class ServedCard:
     """`device` on a bus whose other end is a vfio-user client: its memory what the client maps, its interrupts the client's eventfds.
 
@@ -54,7 +59,7 @@ cdef class ServedCard:
     """
 
     def __cinit__(self):
-        self.data = <uint8_t*>malloc(BAR0_SIZE)
+        self.data = <uint8_t*>malloc(2 * BAR0_SIZE)
         if self.data == NULL:
             raise MemoryError()
 
@@ -64,6 +69,9 @@ cdef class ServedCard:
         self.line = EventLine()
         device.connect(self.addresses, self.line, False)
         self.device = device
+        self.messages = DmaMessages(device, self.addresses)
+        self.messages.meanwhile = handle_meanwhile
+        self.messages.context = <void*>self
 
     def __dealloc__(self):
         free(self.data)
@@ -79,6 +87,7 @@ cdef class ServedCard:
         if self.maps_doorbells and channel is not None:
             self.make_doorbells()
         self.channel = channel
+        self.messages.use(channel)
         self.negotiated = False
 
     cdef int make_doorbells(self) except -1:
@@ -99,13 +108,15 @@ cdef class ServedCard:
     # --- messages ---
 
     cdef int poll_wire(self, int budget) noexcept nogil:
-        cdef int moved = 0
+        cdef int moved = self.messages.settle(), polled     # what timers led to
         if self.device.polls:
-            moved = self.device.poll_wire(budget)
-            if moved < 0:
+            polled = self.device.poll_wire(budget)
+            if polled < 0:
                 with gil:
                     self.line.error = self.device.wire_failed()
-                moved = 1
+                polled = 1
+            self.messages.settle()
+            moved += polled
         return moved
 
     cdef bint take_doorbells(self, bint idle) noexcept nogil:
@@ -134,7 +145,10 @@ cdef class ServedCard:
                 break
             message = channel.next()
             if message != NULL:
+                channel.base = <uint64_t>(<uint8_t*>message - channel.rx) + message.size
                 self.handle(message)
+                self.messages.settle()
+                channel.base = 0
                 channel.consume()
                 done += 1
                 continue
@@ -178,6 +192,12 @@ cdef class ServedCard:
         """Show what a message changed, before its client hears that it is done."""
         if <void*>self.doorbells != <void*>None:
             self.doorbells.show()
+
+    cdef void handle_inside(self, Header* message) noexcept nogil:
+        """The same in the midst of another one, which may have something in `data`."""
+        self.data += BAR0_SIZE
+        self.handle(message)
+        self.data -= BAR0_SIZE
 
     cdef bint unmasks(self, const Header* message, const IrqSet* request, uint32_t size) noexcept nogil:
         """Whether a message unmasks INTx and no more, as one does for each interrupt: too often for Python."""

@@ -44,7 +44,7 @@ class VfioUserServer:
         with ExitStack() as undo:
             self.served = ServedCard(device, maps_doorbells=map_doorbells)
             undo.callback(self.served.close)
-            self._memory = GuestMemory(self.served.addresses)
+            self._memory = GuestMemory(self.served.addresses, self.served.messages)
             self._control = self.served.control = Control(self.served, self._memory)
             self._listener = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
             _bind(self._listener, self.path, mode)
@@ -131,6 +131,8 @@ def serve(servers: Sequence[VfioUserServer], *, until: Callable[[], bool] = lamb
     `wake`: a descriptor that wakes it, too. Raises what a wire or a timer in Python raised; a client's faults end nothing.
     """
     cards = [server.served for server in servers]
+    for card in cards:
+        card.messages.others = [other.messages for other in cards]
     clocks: list[Clock] = [*dict.fromkeys(clock for card in cards if isinstance(clock := card.device.clock, MonotonicClock))]
     while not until():
         idle = take_turn(cards, clocks, SPIN, TURN)

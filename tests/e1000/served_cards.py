@@ -42,11 +42,12 @@ class TwoRemoteCards:
     `map_doorbells`: they are stores, where it is possible.
     """
 
-    def __init__(self, undo, folder, *, sinks=None, size=1 << 26, timeout=60.0, map_doorbells=False, **options):
+    def __init__(self, undo, folder, *, sinks=None, size=1 << 26, timeout=60.0, map_doorbells=False, mapped=None, **options):
         self.servers = Servers(undo, folder, *(["map_doorbells"] if map_doorbells else []))
         self.memory = undo.enter_context(SharedMemory(size=size))
         self.stack = Stack(clock=MonotonicClock())
-        self.buses = [undo.enter_context(VfioUserBus(path, memory=self.memory, timeout=timeout)) for path in self.servers.paths]
+        how = {"memory": self.memory, "timeout": timeout, "mapped": mapped}
+        self.buses = [undo.enter_context(VfioUserBus(path, **how)) for path in self.servers.paths]
         self.near, self.far = self.devices = [probe(bus, self.stack, **options) for bus in self.buses]
         undo.callback(self.stack.close)
         self.sinks = [RecordingSink(), RecordingSink()] if sinks is None else sinks

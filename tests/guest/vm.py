@@ -61,8 +61,10 @@ def _newc(name, number, mode, data):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def ram(megabytes):
-    """QEMU's options for a machine with memory that a served card can map, and a firmware that speaks on the first serial port."""
+def ram(megabytes, *, shared=True):
+    """QEMU's options for a machine with memory that a served card can map, if `shared`, and a firmware that speaks on the first serial port."""
+    if not shared:
+        return ["-m", megabytes, "-machine", "pc,graphics=off"]
     backend = f"memory-backend-memfd,id=ram,size={megabytes}M,share=on"
     return ["-m", megabytes, "-object", backend, "-machine", "pc,memory-backend=ram,graphics=off"]
 
@@ -83,11 +85,11 @@ def start_qemu(where, says, *options):
 class Guest:
     """A running machine, in the namespace `where`. `card`: a served one's socket, or QEMU's options for another.
 
-    `memory`: MB, or None if `card` has the options for that. `loads`: whether QEMU loads the kernel; else `card` says what is booted, and
-    that ends with our init. `run` asks its shell.
+    `memory`: MB, or None if `card` has the options for that; `shared`: so that the card can map it. `loads`: whether QEMU loads the
+    kernel; else `card` says what is booted, and that ends with our init. `run` asks its shell.
     """
 
-    def __init__(self, folder, card, *, where, kernel="bookworm", cpus=1, memory=512, loads=True, options=()):
+    def __init__(self, folder, card, *, where, kernel="bookworm", cpus=1, memory=512, shared=True, loads=True, options=()):
         if isinstance(card, (str, Path)):
             card = card_at(card)
         folder.mkdir(exist_ok=True)
@@ -100,7 +102,7 @@ class Guest:
         serial, self.says = folder / "serial", folder / "qemu-says"
         ports = ["-serial", f"file:{self.console}", "-serial", "chardev:shell"]
         ports += ["-chardev", f"socket,id=shell,path={serial},server=on,wait=off"]
-        self.process = start_qemu(where, self.says, "-smp", cpus, *(ram(memory) if memory else ()), *boot, *ports, *card, *options)
+        self.process = start_qemu(where, self.says, "-smp", cpus, *(ram(memory, shared=shared) if memory else ()), *boot, *ports, *card, *options)
         self.shell = socket.socket(socket.AF_UNIX)
         self.replies = self._connect(serial)
         self._answer(BOOT)
