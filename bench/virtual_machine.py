@@ -15,8 +15,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
-sys.path[:0] = [str(TESTS / "shared"), str(TESTS / "guest")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/shared"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/guest"))
 
 from guests import HOST, host_up, served, up
 from namespaces import namespace
@@ -76,13 +76,14 @@ def main():
     arguments = parser.parse_args()
     if reason := missing():
         sys.exit(f"bench/virtual_machine.py: {reason}")
+    kernel, options = arguments.kernel, arguments.serve.split()
     found = {"ours": [], "built in": []}
     for _ in range(arguments.runs):
         for name, runs in found.items():
             with tempfile.TemporaryDirectory() as folder:
                 place = Path(folder)
-                ours = name == "ours"
-                with our_guest(place, arguments.kernel, arguments.serve.split()) if ours else built_in_guest(place, arguments.kernel) as made:
+                booted = our_guest(place, kernel, options) if name == "ours" else built_in_guest(place, kernel)
+                with booted as made:
                     runs.append(measure(*made, arguments.seconds))
     print(f"{'':20}{'ours':>12}{'built in':>12}{'':8}{'ours : built in':>18}{'range over the runs':>24}")
     for figure, unit in FIGURES.items():

@@ -62,7 +62,7 @@ def _newc(name, number, mode, data):
 
 
 def ram(megabytes, *, shared=True):
-    """QEMU's options for a machine with memory that a served card can map, if `shared`, and a firmware that speaks on the first serial port."""
+    """QEMU's options for a machine's memory, which a served card can map if `shared`; its firmware speaks on the first serial port."""
     if not shared:
         return ["-m", megabytes, "-machine", "pc,graphics=off"]
     backend = f"memory-backend-memfd,id=ram,size={megabytes}M,share=on"
@@ -102,7 +102,8 @@ class Guest:
         serial, self.says = folder / "serial", folder / "qemu-says"
         ports = ["-serial", f"file:{self.console}", "-serial", "chardev:shell"]
         ports += ["-chardev", f"socket,id=shell,path={serial},server=on,wait=off"]
-        self.process = start_qemu(where, self.says, "-smp", cpus, *(ram(memory, shared=shared) if memory else ()), *boot, *ports, *card, *options)
+        memory_options = ram(memory, shared=shared) if memory else ()
+        self.process = start_qemu(where, self.says, "-smp", cpus, *memory_options, *boot, *ports, *card, *options)
         self.shell = socket.socket(socket.AF_UNIX)
         self.replies = self._connect(serial)
         self._answer(BOOT)
