@@ -183,8 +183,8 @@ cdef uint32_t multicast_kind(const Frame* frame) noexcept nogil:
 cdef int transmit(Card* card, Frame* frames, uint32_t n) noexcept nogil:
     """Hand Frames to the wire; returns how many it took. There is one: without a cable there is no link but one that loops back.
 
-    RING_GONE: a wire in Python, or a host whose memory is elsewhere, reset the card, moved its ring or took its memory away, and neither may
-    be touched any more.
+    RING_GONE: a wire in Python, or a host whose memory is elsewhere, reset the card, moved its ring or took its memory away, and neither
+    may be touched any more.
     """
     cdef uint32_t generation = card.generation
     cdef int taken

@@ -17,6 +17,8 @@ from cards import RecordingSink
 from documents import Document
 from namespaces import namespace
 
+import fastring
+import softnet
 from e1000.bus import VfioUserBus
 from e1000.driver import probe, remove
 from fastring.burst import Burst
@@ -28,7 +30,8 @@ NOBODY = 65534
 SECONDS = 120
 FRAME = b"\xff" * 6 + b"\2\0\0\0\0\1\x88\xb5" + bytes(range(200))
 BACK = b"\x52\x54\0\x12\x34\x56" + FRAME[6:]
-MODULES = sorted({str(Path(folder).resolve()) for folder in sys.path if Path(folder).is_dir()})
+OURS = (Path(module.__file__).parents[1] for module in (softnet, fastring))  # an editable installation's are on no path
+MODULES = sorted({str(Path(folder).resolve()) for folder in (*sys.path, *OURS) if Path(folder).is_dir()})
 SETPRIV = shlex.split("setpriv --no-new-privs --reuid nobody --regid nogroup --clear-groups --bounding-set=-all --inh-caps=-all")
 BWRAP = shlex.split("bwrap --unshare-all --die-with-parent --new-session --cap-drop ALL --proc /proc --dev /dev")
 LOOK = """
