@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,8 @@ from e1000.trace import Trace
 from e1000.vfio_user import VfioUserServer, serve
 from fastring.clock import MonotonicClock
 from fastring.switch import Switch
+from fastring.wire import Wire
+from softnet.link_watch import LinkWatch, interface_of
 from softnet.wire import open_wire
 
 DEFAULT_MAC = 0x525400123456  # as QEMU's first
@@ -50,6 +52,7 @@ class ServingResult:
 class Serving:
     """Cards at `sockets`, on `wire`: more than one share it by a switch. `run` serves until it is interrupted.
 
+    One alone on an interface of the host has a link as long as that has its carrier; those on a switch have theirs to the switch.
     `mac`: of the first card; each other one's is one more. `eeprom`: a file that the card begins with if it is there, and that is written
     whenever a client leaves. `strict`: `tell` hears of each breach. `trace`: a file for all that happens.
     `map_doorbells`: as VfioUserServer's. Raises OSError, ValueError.
@@ -81,6 +84,8 @@ class Serving:
             undo.callback(cabling.close)
             if cabling.far is not None:
                 raise ValueError(f"the wire {wire!r}: nobody is at its other end")
+            self._wire = cabling.near
+            self.link = self._watch(cabling.near, undo) if len(sockets) == 1 else None
             wires = [cabling.near]
             if len(sockets) > 1:
                 switch = Switch(clock=self.clock)
@@ -105,6 +110,28 @@ class Serving:
                 self.trace = undo.enter_context(Trace([server.device for server in self.servers], trace, clock=self.clock))
             self._undo = undo.pop_all()
 
+    def _watch(self, wire: Wire, undo: ExitStack) -> LinkWatch | None:
+        name = interface_of(wire)
+        if name is None:
+            return None
+        try:
+            return undo.enter_context(closing(LinkWatch(name)))
+        except OSError as error:  # a sandbox without netlink, say
+            self.tell(f"{name}: its carrier is not followed: {error}")
+            return None
+
+    def _follow_link(self) -> bool:
+        """Pull the cable when the carrier is gone, and plug it in when it is back; or the interface is no more: then the wire tells why."""
+        if self.link is not None and self.link.look():
+            card, plugged = self.servers[0].device, self.link.carrier is not False
+            if plugged != (card.wire is not None):
+                self.tell(f"{self.link.interface}: {'carrier' if plugged else 'no carrier'}")
+                if plugged:
+                    card.plug(self._wire)
+                else:
+                    card.unplug()
+        return False
+
     def _breach(self, breach: Breach) -> None:
         self.tell(f"{breach}")
 
@@ -121,7 +148,7 @@ class Serving:
         """Serve until Ctrl-C. Raises OSError when the wire fails."""
         try:
             self.tell(f"ready at {', '.join(server.path for server in self.servers)}")
-            serve(self.servers)
+            serve(self.servers, until=self._follow_link, wake=None if self.link is None else self.link.fileno())
         except KeyboardInterrupt:
             pass
         finally:
@@ -132,8 +159,9 @@ class Serving:
         """What became of them so far."""
         cards = []
         for server in self.servers:
-            device, wire, served = server.device, server.device.wire, server.served
-            lost = {reason: count for reason, count in (device.drops | ({} if wire is None else wire.drops)).items() if count}
+            device, served = server.device, server.served
+            wire = device.wire or self._wire
+            lost = {reason: count for reason, count in (device.drops | wire.drops).items() if count}
             breaches = None if device.breaches is None else len(device.breaches)
             accesses = served.reads + served.writes
             cards.append(ServedResult(server.path, device.mac, server.clients, accesses, served.refused, lost, breaches))
@@ -148,5 +176,3 @@ class Serving:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
-
-

@@ -157,6 +157,21 @@ def test_the_module_is_loaded_five_times(guest):
     up(guest)
 
 
+def test_the_link_flaps_with_the_hosts_carrier(guest, where, request):
+    """The guest's carrier goes and comes, and its driver says so: ten times, of 4 s each, with one kernel."""
+    flaps = 10 if request.node.callspec.params["machine"] == "bookworm" else 3
+    guest.run("dmesg -c > /dev/null")
+    for _ in range(flaps):
+        where.ip("link", "set", "tap0", "down")
+        guest.wait_for("grep -q 0 /sys/class/net/eth0/carrier")
+        where.ip("link", "set", "tap0", "up")
+        guest.wait_for("grep -q 1 /sys/class/net/eth0/carrier")
+    assert "Link detected: yes" in guest.run("ethtool eth0")
+    told = guest.run("dmesg")
+    assert (told.count("Link is Down"), told.count("Link is Up")) == (flaps, flaps)
+    guest.wait_for(f"ping -q -c 1 -W 1 {HOST}")
+
+
 def test_wake_on_lan_settings(guest):
     guest.run("ethtool -s eth0 wol g")
     assert "Wake-on: g" in guest.run("ethtool eth0")
