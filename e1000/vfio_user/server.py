@@ -174,9 +174,13 @@ def _bind(listener: socket.socket, path: str, mode: int) -> None:
                 os.unlink(path)
             else:
                 raise OSError(errno.EADDRINUSE, f"somebody listens at {path} already")
+    if not os.path.exists(path) and os.path.islink(path):
+        raise OSError(errno.EEXIST, f"{path} is a link to nothing")
     before = os.umask(0o777 & ~mode)
     try:
         listener.bind(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
     finally:
         os.umask(before)
     listener.listen(8)

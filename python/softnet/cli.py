@@ -112,22 +112,24 @@ def _open_standard_streams() -> None:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """End a run at SIGTERM as at Ctrl-C: `timeout 10 fastring replay --loop 0` prints its result."""
+def _signals_interrupt() -> Iterator[None]:
+    """End a run at SIGTERM, and when its terminal is closed, as at Ctrl-C: `timeout 10 fastring replay --loop 0` prints its result."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = [signal.SIGTERM, *([] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP])]  # nohup's is kept
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     _open_standard_streams()
-    with _sigterm_interrupts():
+    with _signals_interrupt():
         status, text = _run(argv)
     return status if _print(text) else BAD
 

@@ -24,6 +24,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(self.bad_usage, f"{self.prog}: {printable(message)}; see `{self.prog} --help`\n")
 
 
+class Once(argparse.Action):
+    """An option that is given once, or not at all: with argparse's own the last one wins, and the others are lost without a word."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        if getattr(namespace, self.dest) is not self.default:
+            parser.error(f"argument {option}: it is given once")
+        setattr(namespace, self.dest, values)
+
+
 class Help(argparse.RawDescriptionHelpFormatter):
     """Help with the options' texts in one column, wide enough that few of them wrap."""
 

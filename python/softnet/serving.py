@@ -77,6 +77,9 @@ class Serving:
         self.clock = MonotonicClock()
         self.tell = tell
         self.eeprom = None if eeprom is None else Path(eeprom)
+        if self.eeprom is not None and self.eeprom.exists() and not self.eeprom.is_file():
+            raise ValueError(f"the EEPROM {self.eeprom} is no file")
+        self.unsaved: OSError | None = None  # why the EEPROM could not be written last
         self.trace: Trace | None = None
         self.servers: list[VfioUserServer] = []
         with ExitStack() as undo:
@@ -106,6 +109,7 @@ class Serving:
                 server = undo.enter_context(VfioUserServer(card, path, map_doorbells=map_doorbells))
                 server.on_client = self._client
                 self.servers.append(server)
+            self._write_eeprom()  # now is the time to find out whether that can be done
             if trace is not None:
                 self.trace = undo.enter_context(Trace([server.device for server in self.servers], trace, clock=self.clock))
             self._undo = undo.pop_all()
@@ -141,8 +145,28 @@ class Serving:
             self._save()
 
     def _save(self) -> None:
-        if self.eeprom is not None:
-            self.servers[0].device.save_eeprom(self.eeprom)
+        """Write the EEPROM; that it cannot be is no reason to take a card from its guest."""
+        try:
+            self._write_eeprom()
+            self.unsaved = None
+        except OSError as error:
+            self.unsaved = error
+            self.tell(f"the EEPROM is not saved: {self.eeprom}: {error.strerror}")
+
+    def _write_eeprom(self) -> None:
+        """Over what is there, which a disk that is full takes too."""
+        if self.eeprom is None:
+            return
+        new = not self.eeprom.exists()
+        file = os.open(self.eeprom, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            os.pwrite(file, self.servers[0].device.eeprom, 0)
+        except OSError as error:
+            if new:
+                self.eeprom.unlink()  # or it is refused the next time
+            raise OSError(error.errno, error.strerror, str(self.eeprom)) from None
+        finally:
+            os.close(file)
 
     def run(self) -> ServingResult:
         """Serve until Ctrl-C. Raises OSError when the wire fails."""

@@ -44,7 +44,7 @@ def version(path):
     return client
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_serves_until_it_is_interrupted(serving, tmp_path, number):
     process = serving("--wire", "loopback", "--json")
     client = version(tmp_path / "card")
@@ -115,3 +115,77 @@ def test_a_socket_that_was_left_behind_is_replaced(serving, tmp_path):
     assert (tmp_path / "card").exists()
     serving("--wire", "loopback")
     version(tmp_path / "card").close()
+
+
+def only_line(done):
+    """What was said: one line, and nothing was done."""
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_sockets_that_cannot_be_are_named(tmp_path):
+    os.symlink(tmp_path / "none", tmp_path / "link")
+    (tmp_path / "folder").mkdir()
+    reasons = {"none/card": "No such file", "link": "link to nothing", "folder": "no socket", "a" * 120: "at most 107 bytes"}
+    for path, why in reasons.items():
+        said = only_line(fastring("--socket", tmp_path / path, "--wire", "loopback"))
+        assert str(tmp_path / path) in said
+        assert why in said
+
+
+@pytest.mark.parametrize("option", ["--wire", "--mac", "--eeprom", "--trace"])
+def test_what_can_be_given_once_is_not_given_twice(tmp_path, option):
+    twice = ["--socket", tmp_path / "card", "--wire", "loopback", option, "x", option, "y"]
+    assert f"argument {option}: it is given once" in only_line(fastring(*twice))
+
+
+def test_an_eeprom_that_could_not_be_kept_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "short").write_bytes(bytes(50))
+    for name, why in (("fifo", "no file"), ("folder", "no file"), ("short", "128 bytes"), ("none/eeprom", "No such file")):
+        said = only_line(fastring("--socket", tmp_path / "card", "--wire", "loopback", "--eeprom", tmp_path / name))
+        assert str(tmp_path / name) in said
+        assert why in said
+        assert not os.path.exists(tmp_path / "card")
+
+
+def test_an_eeprom_that_cannot_be_saved_takes_no_card_from_its_guest(serving, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    process = serving("--wire", "loopback", "--eeprom", folder / "eeprom")
+    assert (folder / "eeprom").stat().st_size == 128
+    folder.rename(tmp_path / "moved")
+    for _ in range(2):
+        version(tmp_path / "card").close()
+        said = [process.stderr.readline() for _ in range(3)]
+        assert "the EEPROM is not saved" in said[2]
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the EEPROM is not saved" in said
+
+
+def test_a_trace_that_found_no_room_is_no_bad_usage(serving, tmp_path):
+    process = serving("--wire", "loopback", "--trace", "/dev/full")
+    version(tmp_path / "card").close()
+    assert "came" in process.stderr.readline()
+    assert "gone" in process.stderr.readline()
+    process.terminate()
+    result, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (1, "fastring serve: /dev/full: No space left on device\n")
+    assert "1 clients" in result
+
+
+def test_nobody_need_read_what_it_says(serving, tmp_path):
+    process = serving("--wire", "loopback")
+    process.stderr.close()
+    for _ in range(2):
+        version(tmp_path / "card").close()
+    client = version(tmp_path / "card")
+    process.terminate()
+    assert process.wait(60) == 0
+    assert "3 clients" in process.stdout.read()
+    client.close()
+    process.stderr = None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from functools import partial
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from softnet.cli_parser import Help, Parser
+from softnet.cli_parser import Help, Once, Parser
 from softnet.commands.common import LOST, OK, complain
 from softnet.wire import wires_help
 
@@ -26,18 +27,23 @@ def parser() -> Parser:
         '-device \'{"driver": "vfio-user-pci", "socket": {"type": "unix", "path": "PATH"}}\', see docs/vm.md.',
         epilog=f"wires:\n{wires_help(outside=True)}\n\n"
         "exit status:\n  0    all went well; Ctrl-C is how it ends\n"
-        "  1    the wire failed, or events of the trace were lost\n  2    bad usage",
+        "  1    the wire failed, events of the trace were lost, or the EEPROM could not be saved\n  2    bad usage",
         formatter_class=Help,
     )
     serve.add_argument(
         "--socket", action="append", required=True, metavar="PATH", help="where the client connects; again: a card more, on the same wire"
     )
-    serve.add_argument("--wire", required=True, metavar="SPEC", help="what the card is plugged into, see below")
-    serve.add_argument("--mac", metavar="MAC", help="the card's station address (default: 52:54:00:12:34:56, or the EEPROM's)")
-    serve.add_argument("--eeprom", metavar="FILE", help="keep the card's EEPROM in FILE, 128 bytes: it is made if it is not there")
+    serve.add_argument("--wire", action=Once, required=True, metavar="SPEC", help="what the card is plugged into, see below")
+    serve.add_argument("--mac", action=Once, metavar="MAC", help="the card's station address (default: 52:54:00:12:34:56, or the EEPROM's)")
+    serve.add_argument(
+        "--eeprom", action=Once, metavar="FILE", help="keep the card's EEPROM in FILE, 128 bytes: it is made if it is not there"
+    )
     serve.add_argument("--strict", action="store_true", help="tell of each thing that the guest's driver does against the manual")
     serve.add_argument(
-        "--trace", metavar="FILE", help="write all that happens on the cards: for Perfetto if FILE ends in .json, else for `fastring trace`"
+        "--trace",
+        action=Once,
+        metavar="FILE",
+        help="write all that happens on the cards: for Perfetto if FILE ends in .json, else for `fastring trace`",
     )
     serve.add_argument(
         "--map-doorbells",
@@ -53,7 +59,6 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
     """Do it; returns the exit status and what to print."""
     from softnet.serving import Serving
 
-    tell = partial(_say_nothing if arguments.quiet else complain, PROG)
     with Serving(
         arguments.socket,
         arguments.wire,
@@ -62,20 +67,33 @@ def run(arguments: argparse.Namespace) -> tuple[int, str]:
         strict=arguments.strict,
         trace=arguments.trace,
         map_doorbells=arguments.map_doorbells,
-        tell=tell,
+        tell=_say_nothing if arguments.quiet else _say,
     ) as serving:
-        status = OK
-        try:
-            result = serving.run()
-        except OSError as error:
-            complain(PROG, error)
-            result, status = serving.result(), LOST
-    if result.trace_lost:
-        status = LOST
+        failed = _failed(serving.run)
+        result = serving.result()
+        failed |= _failed(serving.close)
+    if serving.trace is not None:
+        result.trace_lost = serving.trace.lost
+    status = LOST if failed or result.trace_lost or serving.unsaved is not None else OK
     return status, json.dumps(result.as_dict()) if arguments.json else served_text(result)
 
 
-def _say_nothing(prog: str, problem: object) -> None:
+def _failed(part: Callable[[], object]) -> bool:
+    """Do it; whether that failed, which is told."""
+    try:
+        part()
+    except OSError as error:
+        _say(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error)
+        return True
+    return False
+
+
+def _say(problem: object) -> None:
+    with suppress(OSError):  # who reads standard error may be gone, which is no reason to take a card from its guest
+        complain(PROG, problem)
+
+
+def _say_nothing(problem: object) -> None:
     pass
 
 
