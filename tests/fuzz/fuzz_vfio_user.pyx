@@ -17,6 +17,7 @@ from libc.string cimport memcpy, memset
 from e1000.device.card cimport E1000Device
 from e1000.device.state cimport FIFO_SIZE, Card
 from e1000.vfio_user.line cimport EventLine
+from e1000.vfio_user.served cimport ServedCard
 from fastring.clock cimport VirtualClock
 
 from fuzz_script cimport Script, ended, u8, u16, u32, u64
@@ -41,6 +42,7 @@ cpdef enum:                         # an action's first byte, modulo 16. Add beh
     MEMORY                          # bytes into a file
     RINGS                           # both, as a driver sets them up in the first file
     SIGNAL                          # eventfds read, or full
+    DOORBELL                        # a store into the rings' registers, where the client maps them
 
 cdef enum:
     MOST_FRAMES = 8
@@ -274,6 +276,17 @@ class Player:
                 os.eventfd_write(number, (1 << 64) - 2) if u8(&script) & 1 else os.eventfd_read(number)
             except BlockingIOError:
                 pass
+        elif action == DOORBELL:
+            self.store()
+
+    def store(self):
+        """What a client does to the pages that it maps: the server only finds it there."""
+        cdef ServedCard served = self.server.served
+        if served.doorbells is not None:
+            with memoryview(served.doorbells.mapping).cast("B") as pages:
+                at = (REGISTERS[u8(&script) % len(REGISTERS)] if u8(&script) & 1 else u16(&script) << 2) % pages.nbytes & ~3
+                pages[at:at + 4] = layout_of("I").pack(self.number() & 0xFFFFFFFF)
+            self.turn()
 
     def set_rings(self):
         """The first file at bus address 0, the rings at its front, buffers behind."""
@@ -320,13 +333,14 @@ class Player:
         how = u8(&script)
         self.pieces = self.glued = self.repeated = 0
         self.last = b"", ()
+        (<ServedCard>self.server.served).maps_doorbells = how >> 2 & 1
         self.client = self.connect()
         if how & 1:
             self.negotiate()
         while not ended(&script) and self.client.received < MOST_RECEIVED:
             self.act()
             check_card(device.card)
-        mapped = bool(self.server._memory) or how & 2
+        mapped = bool(self.server._memory) or how & 6
         self.client.settle()
         for client in (self.client, *self.others):
             client.close()
@@ -345,7 +359,7 @@ class Player:
         assert now == before, [where(number) for number in now if number not in before]
         if mapped:
             with open("/proc/self/maps") as maps:
-                left = [line for line in maps if "memfd:fuzz" in line or "/dev/zero" in line]
+                left = [line for line in maps if "memfd:fuzz" in line or "bar0" in line or "/dev/zero" in line]
             assert not left, left
 
     def check_served(self):

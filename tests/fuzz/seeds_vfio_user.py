@@ -73,6 +73,7 @@ SEEDS = {
     + command(15, "Q", 3, data=b"".join(struct.pack("=QIIQ", 0x5200 + 4 * i, 0, 4, i) for i in range(3))) + read(0x5200, 0, 64),
     "traffic": NEGOTIATED + do("RINGS", 1, 5) + FRAMES + do("TRUNCATE", 0, 0, 1) + FRAMES + do("CLOCK", 100, 20) + do("HANG_UP", 4)
     + do("RINGS", 0, 7),
+    "doorbells": b"\x07" + do("RINGS", 1, 5) + FRAMES + b"".join(do("DOORBELL", 1, n, n) for n in range(12, 21)) + FRAMES + read(0x3810),
     "in pieces": NEGOTIATED + do("PIECES", 5, 0) + MAPS + do("PIECES", 17, 9) + read(8) + read(0, 1, 64) + do("READING", 0)
     + read(0, 0, 0x20000) + do("AGAIN", 0, 20) + do("READING", 1) + do("HANG_UP", 2) + VERSION,
     "more than one": b"\x01" + do("ANOTHER", 20, HEADER.pack(1, 4, 32, 0, 0), bytes(4), 0) + do("HANG_UP", 1) + do("HANG_UP", 5),
