@@ -76,7 +76,7 @@ cdef inline bint is_ring(int access) noexcept nogil:
 
 
 cdef inline uint8_t* translate(IovaMap* iovas, uint64_t iova, uint64_t length, int access, uint32_t* hint) noexcept nogil:
-    """Pointer to `length` bytes at `iova`, or NULL and a master abort counted. `hint`: the caller's last region, tried first."""
+    """Pointer to `length` bytes at `iova` for ACCESS_*, or NULL and a master abort. `hint`: the caller's last region, tried first."""
     cdef uint8_t* host = NULL
     if hint[0] < iovas.count and not (is_ring(access) and iovas.far != NULL):
         host = within(&iovas.region[hint[0]], iova, length, access)

@@ -17,8 +17,8 @@ from e1000.device.pci cimport received_master_abort
 from e1000.device.rx_checksum cimport checksum_bits
 from e1000.device.rx_fifo cimport drain_fifo, resize_fifo, to_fifo
 from e1000.device.rx_store cimport ENOUGH, NOT_YET, Ring, Room, count_stored, describe, passed_status, room_for, store
-from e1000.device.state cimport (DROP_RX_DISABLED, FIFO_SIZE, GENERAL_CHECKSUM, GENERAL_PAUSE, GENERAL_VLAN, NO_TYPE, STALL_RX, Card,
-                                 ring_count)
+from e1000.device.state cimport (DROP_RX_DISABLED, FIFO_SIZE, GENERAL_CHECKSUM, GENERAL_PAUSE, GENERAL_VLAN, NO_TYPE, STALL_RX,
+                                 STALL_STOPPED, Card, ring_count)
 from e1000.device.statistics cimport count_arrivals, count_good, count_received_kind
 from e1000.regs cimport (CRC_LENGTH, CTRL, CTRL_RFCE, CTRL_VME, FCT, ICR_RXDMT0, ICR_RXT0, MAX_FRAME, MAX_STANDARD_FRAME, MIN_FRAME, PBA,
                          RCTL_CFIEN, RCTL_EN, RCTL_LPE, RCTL_RDMTS_SHIFT, RCTL_SECRC, RCTL_VFE, VET)
@@ -42,6 +42,8 @@ cdef int rx_receive(void* context, Frame* frames, int n, bint may_refuse) noexce
     if not card.rctl & RCTL_EN:
         card.drops[DROP_RX_DISABLED] += packets_in(frames, n)
         return n
+    if card.stalled & STALL_STOPPED:
+        return while_stopped(card, frames, n, may_refuse)
     open_ring(card, &ring)
     while i < n:
         i += receive_plain(card, &ring, &frames[i], n - i)
@@ -54,6 +56,16 @@ cdef int rx_receive(void* context, Frame* frames, int n, bint may_refuse) noexce
     if card.flow:
         flow_settle(card)
     return i
+
+
+cdef int while_stopped(Card* card, Frame* frames, int n, bint may_refuse) noexcept nogil:
+    """What comes to a card that is stopped waits on a wire that can, or is dropped."""
+    if may_refuse:
+        card.rx_refused = True
+        card.stalled |= STALL_RX
+        return 0
+    card.drops[DROP_RX_DISABLED] += packets_in(frames, n)
+    return n
 
 
 cdef int receive_plain(Card* card, Ring* ring, Frame* frames, int n) noexcept nogil:

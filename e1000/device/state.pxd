@@ -76,6 +76,7 @@ cdef enum:                          # bits of stalled
     STALL_WAITS = 1 << 0            # the card waits for memory that is elsewhere, its host accesses registers: no engine is started
     STALL_TX = 1 << 1               # this one would have been
     STALL_RX = 1 << 2
+    STALL_STOPPED = 1 << 3          # the card is stopped
 
 cdef enum:                          # why no frame from the wire reaches the receiver: bits of rx_gate
     GATE_LINK = 1 << 0

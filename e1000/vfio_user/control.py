@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import errno
 import json
+import mmap
 import struct
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from e1000.vfio_user.doorbells import SIZE, START, WORDS
 from e1000.vfio_user.guest_memory import GuestMemory
+from e1000.vfio_user.migration import Migration
 from e1000.vfio_user.served import ServedCard
 
 MAJOR, MINOR = 0, 1
@@ -53,6 +55,7 @@ class Control:
         self.memory = memory
         self.capabilities: dict[str, Any] = {}
         self.maps_unheard = False  # the client was given the doorbells' pages, and does not know how to wake the server
+        self.migration = Migration(served)
         self._commands: dict[int, Callable[[bytes, list[int]], Reply]] = {
             VERSION: self._version,
             DMA_MAP: self._dma_map,
@@ -63,6 +66,7 @@ class Control:
             DEVICE_GET_IRQ_INFO: self._get_irq_info,
             DEVICE_SET_IRQS: self._set_irqs,
             DEVICE_RESET: self._reset,
+            **self.migration.commands,
         }
 
     def __call__(self, command: int, payload: bytes, fds: list[int]) -> Reply:
@@ -75,6 +79,7 @@ class Control:
     def forget(self) -> None:
         """The client is gone: its memory is unmapped, its descriptors closed. The card keeps its state."""
         self.memory.clear()
+        self.migration.forget()
         self.served.line.forget()
         self.capabilities = {}
         self.maps_unheard = False
@@ -93,6 +98,7 @@ class Control:
         self.memory.messages.limit(self.capabilities.get("max_data_xfer_size", MAX_DATA_XFER_SIZE))
         self.served.negotiated = True
         ours: dict[str, Any] = {"max_msg_fds": MAX_MSG_FDS, "max_data_xfer_size": MAX_DATA_XFER_SIZE, "max_dma_maps": self.memory.most}
+        ours["migration"] = {"pgsize": mmap.PAGESIZE}  # of dirty bitmaps, were there any
         if self.capabilities.get("write_multiple"):
             ours["write_multiple"] = True
         if self.served.doorbells is not None and self.capabilities.get(DOORBELLS):
@@ -200,6 +206,7 @@ class Control:
     def _reset(self, payload: bytes, fds: list[int]) -> Reply:
         if payload:
             _refuse(f"DEVICE_RESET with a payload of {len(payload)} bytes")
+        self.migration.forget()
         self.served.reset()
         return EMPTY
 

@@ -19,7 +19,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from e1000.device.pci cimport received_master_abort
 from e1000.device.rx cimport rx_tail_moved
-from e1000.device.state cimport STALL_RX, STALL_TX, STALL_WAITS
+from e1000.device.state cimport STALL_RX, STALL_STOPPED, STALL_TX, STALL_WAITS
 from e1000.device.tx cimport tx_run
 from e1000.vfio_user.channel cimport ROOM
 from e1000.vfio_user.monotonic cimport now
@@ -328,8 +328,10 @@ cdef class DmaMessages:
 
     cdef void go_on(self) noexcept nogil:
         """Engines may be started again, and those that were not are owed."""
-        self.owed |= self.card.stalled & (STALL_TX | STALL_RX)
-        self.card.stalled = 0
+        self.card.stalled &= ~<uint32_t>STALL_WAITS
+        if not self.card.stalled & STALL_STOPPED:
+            self.owed |= self.card.stalled
+            self.card.stalled = 0
 
     cdef void serve_inside(self, int budget) noexcept nogil:
         """Handle what this card's client asks while another card's DMA is waited for: both may be the same client's."""
@@ -443,13 +445,16 @@ cdef class DmaMessages:
         cdef uint32_t owed
         if self.waiting or self.room == NULL and not self.owed:
             return False
-        self.write_out()
+        if self.room != NULL:
+            self.write_out()
+        if self.card.stalled & STALL_STOPPED:
+            return False
         owed, self.owed = self.owed, 0
         if owed & STALL_TX:
             tx_run(self.card)
         if owed & STALL_RX:
             rx_tail_moved(self.card)
-        if owed:
+        if owed and self.room != NULL:
             self.write_out()
         return owed != 0
 

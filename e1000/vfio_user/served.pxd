@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from e1000.device.card cimport E1000Device
+from e1000.device.standstill cimport Standstill
 from e1000.vfio_user.channel cimport Channel
 from e1000.vfio_user.dma_messages cimport DmaMessages
 from e1000.vfio_user.doorbells cimport DoorbellPages
@@ -24,6 +25,8 @@ cdef class ServedCard:
     cdef readonly uint64_t reads, writes        # accesses to regions
     cdef readonly uint64_t refused              # messages that got an error
     cdef readonly uint64_t strays               # replies to nothing
+    cdef Standstill still
+    cdef readonly bint stopped                  # by a migration
     cdef uint8_t* data                          # [BAR0_SIZE]: what a read found; behind it the same for one in the midst of another message
     cdef int serve(self, Channel channel, int budget) noexcept nogil
     cdef bint has_error(self) noexcept nogil

@@ -14,7 +14,8 @@ from libc.string cimport memcpy
 
 from e1000.device.pci cimport CONFIG_SIZE, IO_SIZE
 from e1000.device.recorder cimport SPACE_CONFIG, SPACE_IO, SPACE_MMIO
-from e1000.device.state cimport BAR0_SIZE
+from e1000.device.standstill cimport start_card, stop_card
+from e1000.device.state cimport BAR0_SIZE, STALL_RX, STALL_TX
 from e1000.vfio_user.doorbells cimport INTERRUPTS
 from e1000.vfio_user.line cimport IRQ_INTX
 from e1000.vfio_user.protocol cimport (CMD_DEVICE_SET_IRQS, CMD_REGION_READ, CMD_REGION_WRITE, CMD_REGION_WRITE_MULTI, CMD_VERSION,
@@ -105,11 +106,56 @@ cdef class ServedCard:
         with nogil:
             self.device.bus_reset()
 
+    # --- migration ---
+
+    def stop(self):
+        """The card does nothing any more, but registers answer. Between two runs of its engines; again is harmless."""
+        if not self.stopped:
+            with nogil:
+                stop_card(self.device.card, &self.still)
+            self.stopped = True
+
+    def start(self, *, bint owed=True):
+        """It goes on. `owed`: with what lies in its rings, too; else not before it is told to."""
+        if self.stopped:
+            self.stopped = False
+            with nogil:
+                start_card(self.device.card, &self.still)
+                self.messages.go_on()
+            self.messages.owed = STALL_TX | STALL_RX    # who filled the rings may have done so at another card
+        if not owed:
+            self.messages.owed = 0
+
+    def run_owed(self):
+        """Let engines run that are owed; serving does."""
+        with nogil:
+            self.messages.settle()
+
+    def snapshot(self):
+        """The card's, stopped as it is. Raises OSError EBUSY from inside its own transmission."""
+        return self._running(self.device.snapshot)
+
+    def restore(self, snapshot):
+        """Make it another card, stopped. Raises OSError EINVAL for what is none: the card stays what it is; EBUSY as `snapshot`."""
+        self._running(lambda: self.device.restore(snapshot))
+
+    def _running(self, do):
+        """What is done to a card whose timers run, in no time."""
+        self.start()
+        try:
+            return do()
+        except ValueError as error:
+            raise OSError(errno.EINVAL, str(error)) from None
+        except RuntimeError as error:
+            raise OSError(errno.EBUSY, str(error)) from None
+        finally:
+            self.stop()
+
     # --- messages ---
 
     cdef int poll_wire(self, int budget) noexcept nogil:
         cdef int moved = self.messages.settle(), polled     # what timers led to
-        if self.device.polls:
+        if self.device.polls and not self.stopped:
             polled = self.device.poll_wire(budget)
             if polled < 0:
                 with gil:
@@ -289,6 +335,7 @@ cdef class ServedCard:
     def close(self):
         """Hang up, and take the card off the bus; again is harmless."""
         self.use(None)
+        self.start(owed=False)
         self.line.forget()
         if self.device.memory is self.addresses:
             self.device.connect(None, None, True)

@@ -98,7 +98,7 @@ class VfioUserServer:
             found = [(self._listener.fileno(), select.POLLIN)]
         else:
             found = [(channel.fileno(), select.POLLOUT if channel.held_up else select.POLLIN)]
-        if wire is not None and wire.polled and (number := wire.fileno()) is not None:
+        if wire is not None and wire.polled and not self.served.stopped and (number := wire.fileno()) is not None:
             found.append((number, select.POLLIN | (select.POLLOUT if wire.held_up else 0)))
         return found
 

@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -72,9 +73,10 @@ class Client:
         return self.call(3, struct.pack("=2I2Q", 24, flags, address, size))[0]
 
 
-@pytest.fixture
-def server(tmp_path):
-    with E1000Device(wire=NullWire()) as card, VfioUserServer(card, tmp_path / "card") as server:
+@contextmanager
+def run_server(folder):
+    """A served card, on a thread."""
+    with E1000Device(wire=NullWire()) as card, VfioUserServer(card, folder / "card") as server:
         wake = os.eventfd(0)
         stopped = []
         thread = threading.Thread(target=serve, args=([server],), kwargs={"until": lambda: bool(stopped), "wake": wake})
@@ -85,6 +87,12 @@ def server(tmp_path):
         thread.join(60)
         assert not thread.is_alive()
         os.close(wake)
+
+
+@pytest.fixture
+def server(tmp_path):
+    with run_server(tmp_path) as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""A card that is stopped: for cimport only."""
