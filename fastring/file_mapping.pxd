@@ -15,5 +15,6 @@ cdef class FileMapping:
     cdef readonly uint64_t size
     cdef readonly bint writable
     cdef uint64_t lead              # bytes that are mapped before them
+    cdef uint64_t mapped            # bytes in all, whole pages
     cdef fr_guarded* guard          # NULL: not guarded
     cdef const uint32_t* shrunk     # not 0: the file lost bytes, and zeroes are in their place

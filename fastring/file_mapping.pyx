@@ -1,7 +1,6 @@
 """FileMapping: the bytes of a file that others may write, or cut short, mapped without harm to this process."""
 
 import errno
-import mmap
 import os
 
 from cpython.buffer cimport PyBuffer_FillInfo
@@ -20,11 +19,11 @@ cdef extern from "fastring/sigbus.h" nogil:
         return guard ? &guard->shrunk : &never;
     }
     """
-    fr_guarded* guard_mapping "fr_guard"(const void* base, uint64_t size, uint32_t protection)
+    uint64_t page_of "fr_page_of"(int fd)
+    fr_guarded* guard_mapping "fr_guard"(const void* base, uint64_t size, uint64_t page, uint32_t protection)
     void unguard_mapping "fr_unguard"(fr_guarded* guard)
     const uint32_t* fr_shrunk(const fr_guarded* guard)
 
-cdef uint64_t PAGE = mmap.PAGESIZE
 
 
 cdef class FileMapping:
@@ -38,22 +37,24 @@ cdef class FileMapping:
     def __cinit__(self, int fd, uint64_t size, *, uint64_t offset=0, bint readable=True, bint writable=False):
         cdef int protection = (PROT_READ if readable else PROT_NONE) | (PROT_READ | PROT_WRITE if writable else 0)
         cdef void* whole
-        self.lead = offset % PAGE
+        cdef uint64_t page = page_of(fd)
+        self.lead = offset % page
         if size == 0 or offset > <uint64_t>1 << 62 or size > <uint64_t>1 << 62:
             raise OSError(errno.EINVAL, f"{size} bytes at offset {offset:#x} cannot be mapped")
-        whole = c_mmap(NULL, self.lead + size, protection, MAP_SHARED, fd, <long>(offset - self.lead))
+        self.mapped = (self.lead + size + page - 1) // page * page      # munmap wants whole huge pages
+        whole = c_mmap(NULL, self.mapped, protection, MAP_SHARED, fd, <long>(offset - self.lead))
         if whole == MAP_FAILED:
             raise OSError(libc_errno, f"cannot map {size} bytes at offset {offset:#x}: {os.strerror(libc_errno)}")
         self.base = <uint8_t*>whole + self.lead
         self.size = size
         self.writable = writable
-        self.guard = guard_mapping(whole, self.lead + size, <uint32_t>protection)
+        self.guard = guard_mapping(whole, self.mapped, page, <uint32_t>protection)
         self.shrunk = fr_shrunk(self.guard)
 
     def __dealloc__(self):
         if self.base != NULL:
             unguard_mapping(self.guard)
-            c_munmap(self.base - self.lead, self.lead + self.size)
+            c_munmap(self.base - self.lead, self.mapped)
 
     @property
     def guarded(self):

@@ -65,3 +65,25 @@ def test_what_cannot_be_mapped_is_refused(file):
     with pytest.raises(PermissionError):
         FileMapping(readable, 4096, writable=True)
     os.close(readable)
+
+
+@pytest.mark.slow  # takes huge pages from the machine, if there are any
+def test_a_file_of_huge_pages_is_mapped_from_any_offset_and_may_shrink():
+    page = 2 << 20
+    fd = os.memfd_create("huge", os.MFD_HUGETLB)
+    os.ftruncate(fd, 2 * page)
+    try:
+        mapping = FileMapping(fd, page, offset=page // 2, writable=True)
+    except OSError as error:
+        pytest.skip(f"needs two free huge pages (vm.nr_hugepages): {error}")
+    view = memoryview(mapping)
+    view[0] = view[page - 1] = 7
+    os.ftruncate(fd, page)
+    assert (view[0], view[page - 1]) == (7, 0)
+    os.ftruncate(fd, 0)
+    assert bytes(view) == bytes(page)
+    where = mapping.address - page // 2
+    del view, mapping
+    with open("/proc/self/maps") as maps:
+        assert not any(line.startswith(f"{where:x}-") for line in maps)
+    os.close(fd)
