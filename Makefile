@@ -69,8 +69,7 @@ debug: .venv-debug/.built  ## build with assertions, bounds checks and UBSAN, an
 
 sanitize: .venv-sanitize/.built  ## build with all that and ASAN, and run the tests
 	@PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" $(CHECKED_TESTS) -m "not unsanitized and not slow and not guest" \
-	    --ignore tests/softnet/checks --ignore tests/softnet/running --ignore tests/softnet/test_check_command.py
+	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" $(CHECKED_TESTS) -m "not unsanitized and not slow and not guest"
 
 FUZZ_ENVIRONMENT = PYTHONHOME="$$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 

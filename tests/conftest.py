@@ -10,6 +10,9 @@ from hypothesis import settings
 
 sys.path.append(str(Path(__file__).resolve().parent / "shared"))  # modules for all tests; tests/ itself has a folder called softnet
 
+# Python over modules that other tests reach, in processes that start slowly under AddressSanitizer.
+UNSANITIZED = "softnet/checks", "softnet/running", "softnet/test_check_command.py"
+
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 # A noisy machine is slow now and then, which is no failure; CI takes the same examples every time.
@@ -21,6 +24,12 @@ def pytest_report_header():
     import fastring
 
     return f"fastring: {Path(fastring.__file__).parent}"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if any(item.path.is_relative_to(Path(__file__).parent / place) for place in UNSANITIZED):
+            item.add_marker(pytest.mark.unsanitized)
 
 
 def pytest_configure():
