@@ -25,7 +25,6 @@ cdef extern from "fastring/sigbus.h" nogil:
     const uint32_t* fr_shrunk(const fr_guarded* guard)
 
 
-
 cdef class FileMapping:
     """`size` bytes of the file behind `fd` from `offset` on, shared with whoever else has it. The descriptor stays the caller's.
 
