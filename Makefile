@@ -61,7 +61,7 @@ lint: build .venv/.extra-lint  ## ruff, cython-lint, mypy, and the type stubs he
 
 # The two checking builds are installed, not editable, so that no module of the ordinary build is found first.
 # The packaging tests build with the ordinary switches, and models have nothing of ours compiled: `make test` runs them. What sanitize leaves
-# out is Python over modules that other tests reach, in processes that start slowly under AddressSanitizer: `make debug` runs it.
+# out (tests/conftest.py) `make debug` runs.
 CHECKED_TESTS = FASTRING_INSTALLED=1 .venv-$@/bin/pytest --ignore tests/packaging --ignore tests/model $(ARGS)
 
 debug: .venv-debug/.built  ## build with assertions, bounds checks and UBSAN, and run the tests

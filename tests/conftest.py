@@ -33,8 +33,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_configure():
-    """A shell's background jobs ignore Ctrl-C, and so would every command that a test starts and interrupts."""
+    """A shell's background jobs ignore Ctrl-C, and nohup's a hangup: so would every command that a test starts and interrupts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_sessionstart():

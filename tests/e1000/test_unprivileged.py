@@ -5,11 +5,13 @@ import os
 import resource
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,8 @@ def serve(undo, start, prefix, path, wire):
 
 
 def stop(process):
+    with suppress(OSError):  # it has ended
+        os.kill(server_of(process), signal.SIGKILL)  # not only what brought it there
     process.kill()
     process.wait(SECONDS)
     process.stderr.close()
