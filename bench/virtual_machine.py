@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/shared"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/guest"))
 
-from guests import HOST, host_up, served, up
+from guests import HOST, host_up, served_guest, up
 from namespaces import namespace
 from vm import Guest, missing
 
@@ -27,20 +27,15 @@ FIGURES = {"TCP out": "Mbit/s", "TCP in": "Mbit/s", "UDP, 64 bytes, out": "kpps"
 
 
 @contextmanager
-def our_guest(folder, kernel, options):
-    with namespace() as where, served(where, folder, *options) as (path, _):
-        host_up(where)
-        with Guest(folder / "vm", path, where=where, kernel=kernel) as guest:
-            yield guest, where
-
-
-@contextmanager
 def built_in_guest(folder, kernel):
+    """As served_guest, on QEMU's card."""
     with namespace() as where:
         where.ip("tuntap", "add", "tap0", "mode", "tap")
         host_up(where)
-        with Guest(folder / "vm", BUILT_IN, where=where, kernel=kernel, options=()) as guest:
-            yield guest, where
+        with Guest(folder / "vm", BUILT_IN, where=where, kernel=kernel) as guest:
+            guest.run("insmod /e1000.ko")
+            up(guest)
+            yield guest, where, None
 
 
 def iperf(guest, seconds, *options):
@@ -50,8 +45,6 @@ def iperf(guest, seconds, *options):
 
 def measure(guest, where, seconds):
     """The figures of one boot."""
-    guest.run("insmod /e1000.ko")
-    up(guest)
     times = re.findall(r"time=([0-9.]+) ms", guest.run(f"ping -i 0.01 -c {100 * seconds} {HOST}", timeout=60 + seconds))
     server = where.popen("iperf3", "-s", stdout=subprocess.DEVNULL)
     try:
@@ -82,9 +75,9 @@ def main():
         for name, runs in found.items():
             with tempfile.TemporaryDirectory() as folder:
                 place = Path(folder)
-                booted = our_guest(place, kernel, options) if name == "ours" else built_in_guest(place, kernel)
-                with booted as made:
-                    runs.append(measure(*made, arguments.seconds))
+                booted = served_guest(place, kernel, *options) if name == "ours" else built_in_guest(place, kernel)
+                with booted as (guest, where, _):
+                    runs.append(measure(guest, where, arguments.seconds))
     print(f"{'':20}{'ours':>12}{'built in':>12}{'':8}{'ours : built in':>18}{'range over the runs':>24}")
     for figure, unit in FIGURES.items():
         pairs = [(ours[figure], theirs[figure]) for ours, theirs in zip(*found.values(), strict=True)]

@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 from cards import RecordingSink
 
@@ -36,6 +37,49 @@ class Servers:
         self.process.stdout.close()
 
 
+@contextmanager
+def serving(*servers):
+    """Serve them on a thread of this process."""
+    wake, stopped = os.eventfd(0), []
+    thread = threading.Thread(target=serve, args=(servers,), kwargs={"until": lambda: bool(stopped), "wake": wake})
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.append(True)
+        os.eventfd_write(wake, 1)
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+        os.close(wake)
+
+
+def run_until(stack, condition, seconds=SECONDS):
+    """Run a stack, asleep in between, until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{condition} did not come true: {stack}"
+        stack.run()
+        if not condition():
+            stack.wait(1)
+
+
+class RemoteCard:
+    """The driver on the card that is served at `path`, on a Stack of its own, on the real clock; open, and its link up. `sink` records."""
+
+    def __init__(self, undo, path, *, memory=None):
+        self.stack = undo.enter_context(Stack(clock=MonotonicClock()))
+        self.bus = undo.enter_context(VfioUserBus(path, memory=memory, timeout=60.0))
+        self.sink = RecordingSink()
+        self.device = probe(self.bus, self.stack)
+        self.device.sink, self.device.promiscuous = self.sink, True
+        self.device.register()
+        self.device.open()
+        self.until(lambda: self.device.carrier_ok)
+
+    def until(self, condition):
+        run_until(self.stack, condition)
+
+
 class TwoRemoteCards:
     """Both cards with their driver on one Stack, on the real clock; open, and their link up. Sinks record, unless others are given.
 
@@ -61,13 +105,7 @@ class TwoRemoteCards:
         self.until(lambda: self.near.carrier_ok and self.far.carrier_ok)
 
     def until(self, condition, seconds=SECONDS):
-        """Run the stack, asleep in between, until a condition holds."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"{condition} did not come true: {self.buses}, {self.stack}"
-            self.stack.run()
-            if not condition():
-                self.stack.wait(1)
+        run_until(self.stack, condition, seconds)
 
 
 def main(near, far, *options):

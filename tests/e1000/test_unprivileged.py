@@ -10,22 +10,18 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from cards import RecordingSink
 from documents import Document
 from namespaces import namespace
+from served_cards import RemoteCard
 
 import fastring
 import softnet
-from e1000.bus import VfioUserBus
-from e1000.driver import probe, remove
+from e1000.driver import remove
 from fastring.burst import Burst
-from fastring.clock import MonotonicClock
-from softnet import Stack
 from softnet.commands.serve import parser
 
 NOBODY = 65534
@@ -119,26 +115,8 @@ def server_of(process):
     return pid
 
 
-class Driver:
+class Driver(RemoteCard):
     """Ours, on the card at `path`."""
-
-    def __init__(self, undo, path):
-        self.stack = undo.enter_context(Stack(clock=MonotonicClock()))
-        self.bus = undo.enter_context(VfioUserBus(path, timeout=60.0))
-        self.sink = RecordingSink()
-        self.device = probe(self.bus, self.stack)
-        self.device.sink, self.device.promiscuous = self.sink, True
-        self.device.register()
-        self.device.open()
-        self.until(lambda: self.device.carrier_ok)
-
-    def until(self, condition):
-        deadline = time.monotonic() + SECONDS
-        while not condition():
-            assert time.monotonic() < deadline
-            self.stack.run()
-            if not condition():
-                self.stack.wait(1)
 
     def exchange(self, far, back):
         """A hundred frames each way; `back` sends one to the card."""

@@ -8,18 +8,17 @@ import os
 import random
 import socket
 import struct
-import threading
 import time
 
 import pytest
 from qemu_guest import frames, raises
-from served_cards import SECONDS, TwoRemoteCards
+from served_cards import SECONDS, TwoRemoteCards, serving
 from test_vfio_user_client import READ, REGION, SIZES, VERSION, liar  # noqa: F401
 from test_vfio_user_server import Client
 
 from e1000 import regs
 from e1000.device import E1000Device
-from e1000.vfio_user import VfioUserServer, serve
+from e1000.vfio_user import VfioUserServer
 from fastring.burst import Burst
 from fastring.wire import NullWire
 
@@ -71,19 +70,9 @@ class Mapping:
 @pytest.fixture
 def server(undo, tmp_path):
     """A card that is served, with pages to map."""
-    wake, stopped = os.eventfd(0), []
-    undo.callback(os.close, wake)
     card = undo.enter_context(E1000Device(wire=NullWire()))
     server = undo.enter_context(VfioUserServer(card, tmp_path / "card", map_doorbells=True))
-    thread = threading.Thread(target=serve, args=([server],), kwargs={"until": lambda: bool(stopped), "wake": wake})
-    thread.start()
-
-    def stop():
-        stopped.append(True)
-        os.eventfd_write(wake, 1)
-        thread.join(SECONDS)
-
-    undo.callback(stop)
+    undo.enter_context(serving(server))
     return server
 
 

@@ -10,19 +10,18 @@ import time
 from contextlib import suppress
 
 import pytest
-from cards import RecordingSink, packet
+from cards import packet
+from served_cards import RemoteCard
 from test_vfio_user_server import Client
 
 from e1000 import regs
-from e1000.bus import VfioUserBus
 from e1000.device import E1000Device
-from e1000.driver import probe, remove
+from e1000.driver import remove
 from e1000.regmap import expand
 from e1000.vfio_user import SharedMemory, VfioUserServer, attach, serve
 from fastring.burst import Burst
 from fastring.clock import MonotonicClock
 from fastring.wire import Wire
-from softnet import Stack
 
 SECONDS = 120
 BAR0, IO_BAR, CONFIG = 0, 1, 7
@@ -114,7 +113,7 @@ class Wild(Client):
         return super().call(command, payload, fds, **options)
 
 
-class Guest:
+class Guest(RemoteCard):
     """Our driver on the card, its stack, and the connection beside it."""
 
     def __init__(self, undo, world, monkeypatch):
@@ -122,23 +121,8 @@ class Guest:
         made = []
         monkeypatch.setattr(attach, "connect", lambda *args: made.append(CONNECT(*args)) or made[-1])
         self.memory = undo.enter_context(SharedMemory(size=1 << 23))
-        self.stack = undo.enter_context(Stack(clock=MonotonicClock()))
-        self.bus = undo.enter_context(VfioUserBus(world.server.path, memory=self.memory, timeout=60.0))
-        self.sink = RecordingSink()
-        self.device = probe(self.bus, self.stack)
-        self.device.sink, self.device.promiscuous = self.sink, True
-        self.device.register()
-        self.device.open()
-        self.until(lambda: self.device.carrier_ok)
+        super().__init__(undo, world.server.path, memory=self.memory)
         self.wild = Wild(made[0])
-
-    def until(self, condition):
-        deadline = time.monotonic() + SECONDS
-        while not condition():
-            assert time.monotonic() < deadline
-            self.stack.run()
-            if not condition():
-                self.stack.wait(1)
 
     def leave(self):
         """As a guest whose card does not do what it should."""

@@ -3,13 +3,13 @@
 import os
 import socket
 import struct
-import threading
 from contextlib import contextmanager
 
 import pytest
+from served_cards import serving
 
 from e1000.device import E1000Device
-from e1000.vfio_user import VfioUserServer, serve
+from e1000.vfio_user import VfioUserServer
 from fastring.wire import NullWire
 
 VERSION = struct.pack("=2H", 0, 0) + b'{"capabilities": {"max_msg_fds": 8}}\0'
@@ -76,17 +76,8 @@ class Client:
 @contextmanager
 def run_server(folder):
     """A served card, on a thread."""
-    with E1000Device(wire=NullWire()) as card, VfioUserServer(card, folder / "card") as server:
-        wake = os.eventfd(0)
-        stopped = []
-        thread = threading.Thread(target=serve, args=([server],), kwargs={"until": lambda: bool(stopped), "wake": wake})
-        thread.start()
+    with E1000Device(wire=NullWire()) as card, VfioUserServer(card, folder / "card") as server, serving(server):
         yield server
-        stopped.append(True)
-        os.eventfd_write(wake, 1)
-        thread.join(60)
-        assert not thread.is_alive()
-        os.close(wake)
 
 
 @pytest.fixture

@@ -1,29 +1,22 @@
 """Several cards in one process: what one client does is no other's loss."""
 
-import os
 import struct
 import threading
 
 import pytest
+from served_cards import serving
 from test_vfio_user_server import Client
 
 from e1000.device import E1000Device
-from e1000.vfio_user import VfioUserServer, serve
+from e1000.vfio_user import VfioUserServer
 from fastring.wire import NullWire
 
 
 @pytest.fixture
 def servers(tmp_path):
-    wake, stopped = os.eventfd(0), []
     with E1000Device(wire=NullWire()) as a, E1000Device(wire=NullWire()) as b, \
-            VfioUserServer(a, tmp_path / "a") as one, VfioUserServer(b, tmp_path / "b") as two:
-        thread = threading.Thread(target=serve, args=([one, two],), kwargs={"until": lambda: bool(stopped), "wake": wake})
-        thread.start()
+            VfioUserServer(a, tmp_path / "a") as one, VfioUserServer(b, tmp_path / "b") as two, serving(one, two):
         yield one, two
-        stopped.append(True)
-        os.eventfd_write(wake, 1)
-        thread.join(60)
-    os.close(wake)
 
 
 def test_a_client_that_floods_keeps_no_other_away(servers):

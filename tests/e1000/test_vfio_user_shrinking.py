@@ -3,14 +3,14 @@
 import os
 import socket
 import struct
-import threading
 
 import pytest
 from namespaces import namespace, veth
+from served_cards import serving
 from test_vfio_user_server import Client
 
 from e1000.device import E1000Device
-from e1000.vfio_user import VfioUserServer, serve
+from e1000.vfio_user import VfioUserServer
 from fastring.clock import VirtualClock
 from softnet.wire import open_wire
 
@@ -82,8 +82,7 @@ def take(far, kind):
 @pytest.mark.parametrize("kind", [datagrams, stream, tap, packet])
 def test_frames_of_memory_that_is_gone_are_zeroes_on_the_wire(undo, tmp_path, kind):
     spec, far = kind(undo, tmp_path)
-    clock, stopped, wake = VirtualClock(), [], os.eventfd(0)
-    undo.callback(os.close, wake)
+    clock = VirtualClock()
     cabling = open_wire(spec, clock=clock)
     undo.callback(cabling.close)
     card = undo.enter_context(E1000Device(wire=cabling.near, clock=clock))
@@ -93,9 +92,7 @@ def test_frames_of_memory_that_is_gone_are_zeroes_on_the_wire(undo, tmp_path, ki
         far = undo.enter_context(far.accept()[0])
     elif far is None:
         far = listen(undo, "tap0" if kind is tap else "far")
-    thread = threading.Thread(target=serve, args=([server],), kwargs={"until": lambda: bool(stopped), "wake": wake})
-    thread.start()
-    try:
+    with serving(server):
         guest = Guest(server.path)
         guest.register(0x3818, 2)
         assert [take(far, kind) for _ in range(2)] == [FRAME] * 2
@@ -108,7 +105,3 @@ def test_frames_of_memory_that_is_gone_are_zeroes_on_the_wire(undo, tmp_path, ki
         guest.socket.close()
         assert Client(server.path).read(7, 0, 2) == b"\x86\x80"
         os.close(guest.memory)
-    finally:
-        stopped.append(True)
-        os.eventfd_write(wake, 1)
-        thread.join(SECONDS)
