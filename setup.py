@@ -51,12 +51,17 @@ if switch("FASTRING_NATIVE"):
     compile_args += ["-march=native"]
 
 
-
 def layout():
     """A fingerprint of every struct and enum of the device: a snapshot is copied into a card only if both have the same."""
     text = "".join(source.read_text() for source in sorted(Path("e1000/device").glob("*.p[xy][dx]")))
     blocks = re.findall(r"^(?:ctypedef struct|cdef enum)\b.*?(?=^\S)", re.sub(r"#.*", "", text), re.M | re.S)
     return hashlib.sha256("".join("".join(blocks).split()).encode()).hexdigest()[:16]
+
+
+def headers_of(source):
+    """What C a module may include: the rings' headers only where rings are."""
+    rings = re.search(r"\bfastring\.ring|ring_\w+\.h", source.read_text()) or source.stem.startswith("ring")
+    return [header for header in Path("fastring").glob("*.h") if rings or not header.name.startswith("ring_")]
 
 
 macros += [("FASTRING_LAYOUT", f"0x{layout()}ull")]
@@ -66,7 +71,7 @@ extensions = [
         [str(source)],
         include_dirs=["."],
         depends=[
-            *map(str, Path("fastring").glob("*.h")),
+            *map(str, headers_of(source)),
             *(map(str, Path("e1000/device").glob("*.p*")) if source.stem == "snapshot" else ()),
         ],
         define_macros=macros,

@@ -1,83 +1,117 @@
-"""Ring: a lock-free queue of 64-bit items between one producer and one consumer, threads or processes."""
+"""Ring: a queue of small items between threads or processes, in several strategies behind one interface."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
-from fastring.atomic cimport load_acquire32, store_release32
+from fastring.ring_memory cimport (
+    RingMemory,
+    batched_flush,
+    batched_flush_reads,
+    cached_dequeue_one,
+    cached_enqueue_one,
+    fr_bell,
+    fr_ring,
+    ring_the_bell,
+)
 
 cdef enum Move:
     PUSH_BULK, PUSH_BURST, POP_BULK, POP_BURST
 
 
-cdef class Ring:
-    cdef uint64_t* slots                    # [capacity]
-    cdef uint32_t* write_index              # what the other side sees; in the shared block, each on lines of its own
-    cdef uint32_t* read_index
-    cdef uint32_t mask                      # of the geometry as copied at creation: the shared header is not read again
-    cdef readonly uint32_t capacity
-    cdef readonly object arena              # or None: private memory
-    cdef readonly uint64_t offset           # of the shared block in the arena
-    cdef object _pin                        # keeps the arena from closing
-    cdef uint8_t* _private                  # the block, when it is not in an arena
-    cdef uint32_t _closed_index             # where both indexes point once closed: empty, and no room
-    cdef bint _created
-    # Each side's own truth and its last look at the other side, two cache lines apart: the prefetcher fetches pairs.
-    cdef uint8_t _line0[128]
-    cdef uint32_t _write, read_index_cache              # producer thread
-    cdef uint64_t broken_reads                          # impossible read indexes seen
-    cdef uint8_t _line1[128]
-    cdef uint32_t _read, write_index_cache              # consumer thread
-    cdef uint64_t broken_writes                         # impossible write indexes seen
-    cdef uint8_t _line2[128]
+cdef class Ring(RingMemory):
+    cdef uint32_t _low, _high               # watermarks
+    cdef bint _congested
 
-    cdef void _copy_in(self, const uint64_t* items, uint32_t n) noexcept nogil
-    cdef void _copy_out(self, uint64_t* items, uint32_t n) noexcept nogil
-    # All n or none; and as many as there is room for. Each returns how many.
-    cdef uint32_t enqueue_bulk(self, const uint64_t* items, uint32_t n) noexcept nogil
-    cdef uint32_t enqueue_burst(self, const uint64_t* items, uint32_t n) noexcept nogil
-    cdef uint32_t dequeue_bulk(self, uint64_t* items, uint32_t n) noexcept nogil
-    cdef uint32_t dequeue_burst(self, uint64_t* items, uint32_t n) noexcept nogil
-    cdef int _use(self, uint8_t* block, uint32_t capacity) except -1
-    cdef int _check_open(self) except -1
-    cdef int _raise_broken(self, uint64_t before) except -1
+    cdef int _raise_broken(self, bint producer) except -1
     cdef uint32_t _move(self, object buffer, Move move) except? 0
     cdef uint32_t _item_count(self, Py_buffer* view, Move move) except? 0
+    cdef bint _wait(self, bint items, uint32_t n, object timeout, double spin) except -1
 
-    cdef inline uint32_t _look_for_room(self) noexcept nogil:
-        """Read the consumer's index; return the free slots, 0 if the index is impossible."""
-        cdef uint32_t read = load_acquire32(self.read_index)
-        cdef uint32_t used = self._write - read
-        if used > self.capacity or used > self._write - self.read_index_cache:      # ahead of us, or back again
-            self.broken_reads += 1
-            return 0
-        self.read_index_cache = read
-        return self.capacity - used
+    # Items are `item_size` bytes each. All n or none; or as many as there is room for. Each returns how many.
+    # Producers' thread:
 
-    cdef inline uint32_t _look_for_items(self) noexcept nogil:
-        """Read the producer's index; return the items there are, 0 if the index is impossible."""
-        cdef uint32_t write = load_acquire32(self.write_index)
-        cdef uint32_t used = write - self._read
-        if used > self.capacity or used < self.write_index_cache - self._read:      # too far ahead, or back again
-            self.broken_writes += 1
-            return 0
-        self.write_index_cache = write
-        return used
+    cdef inline uint32_t enqueue_bulk(self, const void* items, uint32_t n) noexcept nogil:
+        n = self.operations.enqueue_bulk(self.ring, <const uint64_t*>items, n)
+        if self.rings_bells and n > 0:
+            ring_the_bell(&self.items_bell)
+        return n
+
+    cdef inline uint32_t enqueue_burst(self, const void* items, uint32_t n) noexcept nogil:
+        n = self.operations.enqueue_burst(self.ring, <const uint64_t*>items, n)
+        if self.rings_bells and n > 0:
+            ring_the_bell(&self.items_bell)
+        return n
 
     cdef inline bint enqueue(self, uint64_t item) noexcept nogil:
-        """Append one item; False when full. Producer thread only."""
-        cdef uint32_t write = self._write
-        if write - self.read_index_cache >= self.capacity and not self._look_for_room():
-            return False
-        self.slots[write & self.mask] = item
-        self._write = write + 1
-        store_release32(self.write_index, write + 1)    # the item is out before its index: acquired in _look_for_items
-        return True
+        """Append one item of 8 bytes (16: the rest is 0); False when full."""
+        cdef uint64_t[2] items
+        if self.inlined != NULL:
+            return cached_enqueue_one(self.inlined, item)
+        items[0] = item
+        items[1] = 0
+        return self.enqueue_bulk(items, 1)
+
+    cdef inline void* reserve_span(self, uint32_t n, uint32_t* got) noexcept nogil:
+        """Room for up to n items where they will lie; `got`: for how many (0: none, or not this strategy's). Then commit some or all."""
+        cdef void* room = NULL if self.operations.reserve == NULL else self.operations.reserve(self.ring, n)
+        got[0] = 0 if room == NULL else self.ring.producer.reserved
+        return room
+
+    cdef inline uint32_t commit_span(self, uint32_t n) noexcept nogil:
+        """The first n of what was reserved are written; the rest is given up. Returns how many it was for."""
+        n = 0 if self.operations.commit == NULL else self.operations.commit(self.ring, n)
+        if self.rings_bells and n > 0:
+            ring_the_bell(&self.items_bell)
+        return n
+
+    # Consumers' thread:
+
+    cdef inline uint32_t dequeue_bulk(self, void* items, uint32_t n) noexcept nogil:
+        n = self.operations.dequeue_bulk(self.ring, <uint64_t*>items, n)
+        if self.rings_bells and n > 0:
+            ring_the_bell(&self.room_bell)
+        return n
+
+    cdef inline uint32_t dequeue_burst(self, void* items, uint32_t n) noexcept nogil:
+        n = self.operations.dequeue_burst(self.ring, <uint64_t*>items, n)
+        if self.rings_bells and n > 0:
+            ring_the_bell(&self.room_bell)
+        return n
 
     cdef inline bint dequeue(self, uint64_t* item) noexcept nogil:
-        """Take the oldest item; False when empty. Consumer thread only."""
-        cdef uint32_t read = self._read
-        if read == self.write_index_cache and not self._look_for_items():
+        """Take the oldest item, or the first 8 bytes of one of 16; False when empty."""
+        cdef uint64_t[2] items
+        if self.inlined != NULL:
+            return cached_dequeue_one(self.inlined, item)
+        if not self.dequeue_bulk(items, 1):
             return False
-        item[0] = self.slots[read & self.mask]
-        self._read = read + 1
-        store_release32(self.read_index, read + 1)      # the slot is read before it is given back: acquired in _look_for_room
+        item[0] = items[0]
         return True
+
+    cdef inline void* peek_span(self, uint32_t n, uint32_t* got) noexcept nogil:
+        """Up to n of the oldest items where they lie; `got`: how many. Then release some or all, oldest first."""
+        cdef void* items = NULL if self.operations.peek == NULL else self.operations.peek(self.ring, n)
+        got[0] = 0 if items == NULL else self.ring.consumer.reserved
+        return items
+
+    cdef inline uint32_t release_span(self, uint32_t n) noexcept nogil:
+        """The first n of what was looked at are read; the rest stays. Returns how many it was for."""
+        n = 0 if self.operations.release == NULL else self.operations.release(self.ring, n)
+        if self.rings_bells and n > 0:
+            ring_the_bell(&self.room_bell)
+        return n
+
+    # Either:
+
+    cdef inline void flush_writes(self) noexcept nogil:
+        """Tell what `batched` has kept to itself on the producer's side."""
+        if self.ring.batch > 0:
+            batched_flush(self.ring)
+            if self.rings_bells:
+                ring_the_bell(&self.items_bell)
+
+    cdef inline void flush_reads(self) noexcept nogil:
+        """Give back the slots that `batched` has kept to itself on the consumer's side."""
+        if self.ring.batch > 0:
+            batched_flush_reads(self.ring)
+            if self.rings_bells:
+                ring_the_bell(&self.room_bell)

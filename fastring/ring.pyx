@@ -1,211 +1,122 @@
-"""Ring: a lock-free queue of 64-bit items between one producer and one consumer, threads or processes.
+"""Ring: a queue of small items between threads or processes, in several strategies behind one interface.
 
-Indexes are free-running and 32-bit, so that all slots are used, and each has one writer. Either side keeps the other's
-index from its last look, and looks again only when that is not enough: between two busy cores the cache line of an index
-moves once a ring's length instead of once an operation.
+    lamport    one producer, one consumer; each looks at the other's index every time
+    cached     the same, and looks only when what it last saw is not enough: the default
+    batched    the same, and publishes only every `batch` items, at a flush, or when it would have to wait
+    slotflag   the same, with ownership in each slot, as a descriptor's DD bit
+    mpmc       several of both, with a sequence number in each slot
+    headtail   several of both, in rte_ring's two phases; `sync`: mt, rts or hts
+    locked     several of both, behind one lock: what the others are measured against
 
-Shared between processes, a ring trusts nobody: the geometry is copied at attach, each side keeps its own index privately,
-and the other's is checked before use. An impossible one is counted and yields no items; it never moves an access outside.
+Indexes are free-running and 32-bit, so that all slots are used. The strategies are C headers, ring_*.h: small enough to be explored by a
+model checker as they are, and to be inlined by whoever cimports this.
 
-Prior art: rigtorp's SPSCQueue (cached indexes, and their names), DPDK's rte_ring (bulk and burst), io_uring (shared layout).
+Shared between processes, a ring trusts nobody: the geometry is copied at attach, each side keeps its own index privately where it has one,
+and the other's is checked before use. An impossible one is counted and lets nothing through until `reset`; no access moves outside.
 
-The shared block, in units of two cache lines:
-
-    0    magic "fastring", version, item size, capacity
-    128  write index
-    256  read index
-    384  slots
+Prior art: rigtorp's SPSCQueue (cached indexes, and their names), DPDK's rte_ring (bulk and burst, head and tail), io_uring (shared layout).
 """
 
+import os
 import sys
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdlib cimport free
-from libc.string cimport memcpy, memset
-from posix.stdlib cimport posix_memalign
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t, uint8_t
 
-from fastring.atomic cimport load_acquire64, store_release64
+from fastring.atomic cimport cpu_relax, load_acquire64
 from fastring.memory cimport Arena
+from fastring.ring_geometry cimport EVENTFD, MAGIC, SLOTS, VERSION, Header
+from fastring.ring_memory cimport is_broken
+
+from fastring.ring_memory import BrokenRing
+
+cdef extern from "fastring/ring_patience.h" nogil:
+    int64_t now "fr_now"()
+
+cdef extern from "fastring/ring_wait.h" nogil:
+    void arm "fr_arm"(fr_bell* bell)
+    int park "fr_park"(fr_bell* bell, int64_t nanoseconds)
 
 cdef enum:
-    WRITE_INDEX = 128
-    READ_INDEX = 256
-    SLOTS = 384
-    VERSION = 1
-    MOST = 1 << 26                  # slots: half a GiB
+    PARK_AT_MOST = 100_000_000      # ns: a peer that dies or lies rings no bell
+    POLL_EVERY = 50_000             # ns: where no bell is rung
 
 UINT64 = {b"Q", b"L", b"@Q", b"=Q", b"<Q" if sys.byteorder == "little" else b">Q"}      # buffer formats
-cdef uint64_t MAGIC = int.from_bytes(b"fastring", "little")
-
-ctypedef struct Header:
-    uint64_t magic                  # written last
-    uint32_t version
-    uint32_t item_size
-    uint32_t capacity
 
 
-cdef void _publish(uint8_t* block, uint32_t capacity) noexcept nogil:
-    cdef Header* header = <Header*>block
-    header.version = VERSION
-    header.item_size = sizeof(uint64_t)
-    header.capacity = capacity
-    store_release64(&header.magic, MAGIC)       # the ring is whole before it can be attached: acquired in attach
+cdef class Ring(RingMemory):
+    """A ring of `capacity` items, a power of two. Private to this process, or in an `arena` for a peer to attach.
 
+    strategy    lamport, cached, batched, slotflag (one producer's thread and one consumer's), mpmc, headtail, locked (several)
+    sync        headtail's tails: mt, rts or hts
+    item_size   bytes: 8 (an integer of 64 bits) or 16 (a descriptor)
+    batch       batched: items between two publications
+    wait        how `wait_for_items` and `wait_for_room` wait: poll, futex or eventfd. The last two cost each publication a full fence
+    patience    seconds that headtail and locked wait for a thread that has begun and does not finish: then the ring is broken
+    high_watermark, low_watermark
+                items from which on, and down to which, the ring is `congested`; a producer that waits is content with low_watermark
 
-class BrokenRing(RuntimeError):
-    """The other side published an index that no honest peer can have. What was in the ring is lost; no memory is."""
-
-
-cdef class Ring:
-    """A ring of `capacity` 64-bit items, a power of two. Private to this process, or in an `arena` for a peer to attach.
-
-    One thread pushes and one thread pops. Python's ``push`` and ``pop`` are for tests and control; a data path cimports it.
-    Raises OSError ENOMEM when the arena has no room.
+    Python's push and pop are for bursts, tests and control; a data path cimports it. Raises OSError ENOMEM when the arena has no room.
     """
 
-    def __cinit__(self, uint32_t capacity, *, Arena arena=None, _attach=None):
-        cdef uint64_t size = SLOTS + 8 * <uint64_t>capacity
-        cdef uint8_t* block
-        self.write_index = self.read_index = &self._closed_index
-        if not 0 < capacity <= MOST or capacity & (capacity - 1):
-            raise ValueError(f"a ring's capacity is a power of two up to {MOST}, not {capacity}")
-        if arena is None:
-            if posix_memalign(<void**>&self._private, 128, size):
-                raise MemoryError()
-            block = self._private
-            memset(block, 0, size)
-        else:
-            if not arena.writable:
-                raise ValueError("a ring needs a writable Arena: both sides publish an index")
-            self._pin = memoryview(arena)
-            self.offset = arena.alloc(size, align=128) if _attach is None else _attach
-            block = arena.at(self.offset, size)
-        self.arena = arena
-        self._created = _attach is None
-        self._use(block, capacity)
-        if self._created:
-            _publish(block, capacity)
+    def __init__(self, capacity, *, low_watermark=None, high_watermark=None, **_options):
+        self.set_watermarks(low=low_watermark, high=high_watermark)
+
+    @classmethod
+    def create(cls, uint32_t capacity, **options):
+        """A new ring: the same as ``Ring(capacity, …)``."""
+        return cls(capacity, **options)
 
     @staticmethod
-    def attach(Arena arena not None, uint64_t offset):
-        """The ring that a peer made in `arena` at its ``offset``. Take one side: push or pop, whichever the peer does not.
+    def attach(Arena arena not None, uint64_t offset, *, eventfds=None, double patience=1.0):
+        """The ring that a peer made in `arena` at its ``offset``. Take the sides that nobody else has: push, pop, or any of several.
 
+        `eventfds`: of a ring that waits by them, its ``eventfds`` as they were passed over; they are duplicated. `patience` as in Ring.
         Raises ValueError when there is no such ring, IndexError when it would end outside the arena.
         """
         if offset % 128:
             raise ValueError(f"a ring starts at a multiple of 128 bytes, not at {offset:#x}")
+        if not arena.writable:
+            raise ValueError("a ring needs a writable Arena: both sides publish an index")
         cdef Header* header = <Header*>arena.at(offset, SLOTS)
         if load_acquire64(&header.magic) != MAGIC:
             raise ValueError(f"there is no ring at offset {offset:#x} of {arena!r}")
-        if header.version != VERSION or header.item_size != sizeof(uint64_t):
-            raise ValueError(f"the ring at offset {offset:#x} has version {header.version} and {header.item_size}-byte items; "
-                             f"this fastring speaks version {VERSION} with {sizeof(uint64_t)}-byte items")
-        return Ring(header.capacity, arena=arena, _attach=offset)
-
-    cdef int _use(self, uint8_t* block, uint32_t capacity) except -1:
-        """Take over the block's indexes, checked: from here on the distance between ours is never above the capacity."""
-        cdef uint32_t* write_index = <uint32_t*>(block + WRITE_INDEX)
-        cdef uint32_t* read_index = <uint32_t*>(block + READ_INDEX)
-        cdef uint32_t read = load_acquire32(read_index), write = load_acquire32(write_index), tries = 0
-        while write - read > capacity:          # the peer may be moving both; a broken one never agrees
-            tries += 1
-            if tries > 1000:
-                raise BrokenRing(f"the indexes of this ring are impossible: write {write}, read {read}, capacity {capacity}")
-            read = load_acquire32(read_index)
-            write = load_acquire32(write_index)
-        self._write = self.write_index_cache = write
-        self._read = self.read_index_cache = read
-        self.slots = <uint64_t*>(block + SLOTS)
-        self.write_index = write_index
-        self.read_index = read_index
-        self.mask = capacity - 1
-        self.capacity = capacity
-        return 0
-
-    # --- producer thread
-
-    cdef void _copy_in(self, const uint64_t* items, uint32_t n) noexcept nogil:
-        cdef uint32_t start = self._write & self.mask
-        cdef uint32_t first = min(n, self.capacity - start)
-        memcpy(self.slots + start, items, first * sizeof(uint64_t))
-        if first < n:
-            memcpy(self.slots, items + first, (n - first) * sizeof(uint64_t))
-        self._write += n
-        store_release32(self.write_index, self._write)      # as in enqueue
-
-    cdef uint32_t enqueue_bulk(self, const uint64_t* items, uint32_t n) noexcept nogil:
-        """Append all n items and return n, or none and return 0."""
-        if self.capacity - (self._write - self.read_index_cache) < n and self._look_for_room() < n:
-            return 0
-        self._copy_in(items, n)
-        return n
-
-    cdef uint32_t enqueue_burst(self, const uint64_t* items, uint32_t n) noexcept nogil:
-        """Append as many of n items as there is room for; return how many."""
-        cdef uint32_t room = self.capacity - (self._write - self.read_index_cache)
-        if room < n:
-            room = self._look_for_room()
-        n = min(n, room)
-        self._copy_in(items, n)
-        return n
-
-    # --- consumer thread
-
-    cdef void _copy_out(self, uint64_t* items, uint32_t n) noexcept nogil:
-        cdef uint32_t start = self._read & self.mask
-        cdef uint32_t first = min(n, self.capacity - start)
-        memcpy(items, self.slots + start, first * sizeof(uint64_t))
-        if first < n:
-            memcpy(items + first, self.slots, (n - first) * sizeof(uint64_t))
-        self._read += n
-        store_release32(self.read_index, self._read)        # as in dequeue
-
-    cdef uint32_t dequeue_bulk(self, uint64_t* items, uint32_t n) noexcept nogil:
-        """Take n items and return n, or none and return 0."""
-        if self.write_index_cache - self._read < n and self._look_for_items() < n:
-            return 0
-        self._copy_out(items, n)
-        return n
-
-    cdef uint32_t dequeue_burst(self, uint64_t* items, uint32_t n) noexcept nogil:
-        """Take up to n items; return how many."""
-        cdef uint32_t there = self.write_index_cache - self._read
-        if there < n:
-            there = self._look_for_items()
-        n = min(n, there)
-        self._copy_out(items, n)
-        return n
+        if header.version != VERSION:
+            raise ValueError(f"the ring at offset {offset:#x} has version {header.version}; this fastring speaks version {VERSION}")
+        cdef Ring ring = Ring(0, arena=arena, patience=patience, _attach=offset)
+        if (eventfds is None) == (ring.geometry.wait == EVENTFD):
+            raise ValueError(f"a ring that waits by {ring.wait} is attached {'with' if eventfds is None else 'without'} eventfds")
+        if eventfds is not None:
+            ring.items_bell.eventfd, ring.room_bell.eventfd = map(os.dup, eventfds)
+        return ring
 
     # --- from Python
 
-    cdef int _check_open(self) except -1:
-        if self.capacity == 0:
-            raise ValueError("the ring is closed")
+    cdef int _raise_broken(self, bint producer) except -1:
+        if is_broken(&self.ring.producer if producer else &self.ring.consumer):
+            raise BrokenRing(f"the peer published what is impossible: write {self.ring.write_index[0]}, read {self.ring.read_index[0]}, "
+                             f"capacity {self.ring.capacity}; reset() starts anew")
         return 0
 
-    cdef int _raise_broken(self, uint64_t before) except -1:
-        if self.broken_reads + self.broken_writes != before:
-            raise BrokenRing(f"the peer published an impossible index: write {self.write_index[0]}, read {self.read_index[0]}, "
-                             f"capacity {self.capacity}")
-        return 0
-
-    def push(self, uint64_t item):
-        """Append one item; False when full. Raises BrokenRing."""
+    def push(self, item):
+        """Append one item, an integer or, of 16 bytes, a buffer of as many; False when full. Raises BrokenRing."""
+        if self.geometry.item_size != 8:
+            return self.push_bulk(item)
         self._check_open()
-        cdef uint64_t before = self.broken_reads + self.broken_writes
-        cdef bint done = self.enqueue(item)
+        cdef bint done = self.enqueue(<uint64_t>item)
         if not done:
-            self._raise_broken(before)
+            self._raise_broken(True)
         return done
 
     def pop(self):
-        """Take the oldest item; None when empty. Raises BrokenRing."""
+        """Take the oldest item, an integer or 16 bytes; None when empty. Raises BrokenRing."""
+        cdef uint64_t[2] item
         self._check_open()
-        cdef uint64_t item, before = self.broken_reads + self.broken_writes
-        if self.dequeue(&item):
-            return item
-        self._raise_broken(before)
-        return None
+        if not self.dequeue_bulk(item, 1):
+            self._raise_broken(False)
+            return None
+        return item[0] if self.geometry.item_size == 8 else (<uint8_t*>item)[:16]
 
     def push_bulk(self, items):
         """Append all items of a buffer, or none; whether it did. `items`: a uint64 array, or bytes in native byte order.
@@ -219,15 +130,14 @@ cdef class Ring:
         return self._move(items, PUSH_BURST)
 
     def pop_bulk(self, out):
-        """Fill a writable uint64 buffer whole and return True, or leave it and return False. Errors as push_bulk."""
+        """Fill a writable buffer whole and return True, or leave it and return False. Errors as push_bulk."""
         return bool(self._move(out, POP_BULK))
 
     def pop_burst(self, out):
-        """Take up to as many items as fit into a writable uint64 buffer; return how many. Errors as push_bulk."""
+        """Take up to as many items as fit into a writable buffer; return how many. Errors as push_bulk."""
         return self._move(out, POP_BURST)
 
     cdef uint32_t _move(self, object buffer, Move move) except? 0:
-        cdef uint64_t before = self.broken_reads + self.broken_writes
         cdef uint32_t n, done = 0
         cdef Py_buffer view
         self._check_open()
@@ -236,67 +146,145 @@ cdef class Ring:
             n = self._item_count(&view, move)
             with nogil:
                 if move == PUSH_BULK:
-                    done = self.enqueue_bulk(<uint64_t*>view.buf, n)
+                    done = self.enqueue_bulk(view.buf, n)
                 elif move == PUSH_BURST:
-                    done = self.enqueue_burst(<uint64_t*>view.buf, n)
+                    done = self.enqueue_burst(view.buf, n)
                 elif move == POP_BULK:
-                    done = self.dequeue_bulk(<uint64_t*>view.buf, n)
+                    done = self.dequeue_bulk(view.buf, n)
                 else:
-                    done = self.dequeue_burst(<uint64_t*>view.buf, n)
+                    done = self.dequeue_burst(view.buf, n)
         finally:
             PyBuffer_Release(&view)
         if done == 0:
-            self._raise_broken(before)
+            self._raise_broken(move < POP_BULK)
         return done == n if move in (PUSH_BULK, POP_BULK) else done
 
     cdef uint32_t _item_count(self, Py_buffer* view, Move move) except? 0:
+        cdef uint32_t size = self.geometry.item_size
         format = b"" if view.format == NULL else <bytes>view.format
-        if view.len % 8 or not (view.itemsize == 1 or view.itemsize == 8 and format in UINT64):
-            raise ValueError(f"a ring's items are uint64, or 8 bytes each: not {view.len} bytes in format {format.decode()!r}")
-        cdef uint64_t n = view.len // 8
-        if n > self.capacity:
+        if view.len % size or not (view.itemsize == 1 or view.itemsize == 8 and format in UINT64 or view.itemsize == size == 16):
+            kind = "uint64, or 8 bytes each" if size == 8 else "16 bytes each"
+            raise ValueError(f"this ring's items are {kind}: not {view.len} bytes in format {format.decode()!r}")
+        cdef uint64_t n = view.len // size
+        if n > self.ring.capacity:
             if move in (PUSH_BULK, POP_BULK):
-                raise ValueError(f"{n} items never fit at once into a ring of {self.capacity}")
-            n = self.capacity
+                raise ValueError(f"{n} items never fit at once into a ring of {self.ring.capacity}")
+            n = self.ring.capacity
         return n
 
-    def __len__(self):
-        cdef uint32_t read = load_acquire32(self.read_index)
-        return min(load_acquire32(self.write_index) - read, self.capacity)
+    # --- in place
+
+    def reserve(self, uint32_t n):
+        """Up to n slots to write items to where they will lie, as a writable view of bytes; then `commit`. Empty when full.
+
+        For lamport, cached, batched and headtail with hts. The view ends where the slots do: a second call gets the rest.
+        Raises BrokenRing; ValueError for a strategy whose items cannot be written in place.
+        """
+        return self._in_place(n, True)
+
+    def peek(self, uint32_t n):
+        """Up to n of the oldest items where they lie, as a view of bytes; then `release`. Strategies and errors as reserve."""
+        return self._in_place(n, False).toreadonly()
+
+    def _in_place(self, uint32_t n, bint producer):
+        cdef uint32_t got
+        self._check_open()
+        if self.operations.reserve == NULL:
+            raise ValueError(f"{self.strategy}{'' if self.sync is None else ' with ' + self.sync} has no items in place: "
+                             "lamport, cached, batched and headtail with hts have")
+        cdef void* span = self.reserve_span(n, &got) if producer else self.peek_span(n, &got)
+        if got == 0:
+            self._raise_broken(producer)
+            return memoryview(b"") if not producer else memoryview(bytearray())
+        start = <uint64_t>span - <uint64_t>self.ring.slots
+        return memoryview(self)[start:start + got * self.geometry.item_size]
+
+    def commit(self, uint32_t n):
+        """The first n of the reserved slots are written: the consumer gets them, and the rest is given up. ValueError for more."""
+        self._check_open()
+        if n > self.ring.producer.reserved:
+            raise ValueError(f"{self.ring.producer.reserved} items are reserved, not {n}")
+        self.commit_span(n)
+
+    def release(self, uint32_t n):
+        """The first n of the items that were looked at are done with: their slots are free. ValueError for more."""
+        self._check_open()
+        if n > self.ring.consumer.reserved:
+            raise ValueError(f"{self.ring.consumer.reserved} items were looked at, not {n}")
+        self.release_span(n)
+
+    def flush(self):
+        """Tell the other side what `batched` has kept to itself so far. Of the sides that are this thread's: the other's may run on."""
+        self._check_open()
+        self.flush_writes()
+        self.flush_reads()
+
+    # --- waiting
+
+    def wait_for_items(self, uint32_t n=1, *, timeout=None, double spin=50e-6):
+        """Wait until n items are there; whether they are. Spins for `spin` seconds, then parks. Consumer's thread.
+
+        `timeout` in seconds, or None. Raises BrokenRing, ValueError for more than the capacity.
+        """
+        return self._wait(True, n, timeout, spin)
+
+    def wait_for_room(self, n=None, *, timeout=None, double spin=50e-6):
+        """Wait until n slots are free, by default all above the low watermark; whether they are. Producer's thread; as wait_for_items."""
+        return self._wait(False, max(1, self.ring.capacity - self._low) if n is None else n, timeout, spin)
+
+    cdef bint _wait(self, bint items, uint32_t n, object timeout, double spin) except -1:
+        cdef int64_t begun = now(), until = begun + (1 << 62) - begun % 2 if timeout is None else begun + <int64_t>(1e9 * timeout)
+        cdef int64_t spun = begun + <int64_t>(1e9 * min(max(spin, 0.0), 1.0)), time, slice
+        cdef fr_bell* bell = &self.items_bell if items else &self.room_bell
+        self._check_open()
+        if n > self.ring.capacity:
+            raise ValueError(f"a ring of {self.ring.capacity} never has {n} {'items' if items else 'free slots'}")
+        while True:
+            with nogil:
+                time = now()
+                while self._ready(items) < n and time < min(spun, until):
+                    cpu_relax()
+                    time = now()
+                if self._ready(items) < n and time < until:
+                    if items:
+                        self.flush_reads()
+                    else:
+                        self.flush_writes()
+                    slice = min(until - time, PARK_AT_MOST if self.rings_bells else POLL_EVERY)
+                    arm(bell)
+                    if self._ready(items) < n:      # again, after the fence: published before it was armed
+                        park(bell, slice)
+            if self._ready(items) >= n:
+                return True
+            self._raise_broken(not items)
+            PyErr_CheckSignals()
+            if now() >= until:
+                return False
+
+    def arm(self, *, bint items=True):
+        """Have the next publication make the eventfd readable, for an event loop; False if there is something now, and it need not wait."""
+        self._check_open()
+        if self.geometry.wait != EVENTFD:
+            raise ValueError(f"a ring that waits by {self.wait} has no eventfd to arm: create it with wait='eventfd'")
+        arm(&self.items_bell if items else &self.room_bell)
+        return self._ready(items) == 0
+
+    def set_watermarks(self, *, low=None, high=None):
+        """From `high` items on the ring is congested, until only `low` are left. By default at the capacity, and half of `high`."""
+        cdef uint32_t highest = self.ring.capacity if high is None else high
+        cdef uint32_t lowest = highest // 2 if low is None else low
+        if not 0 < highest <= self.ring.capacity or lowest >= highest:
+            raise ValueError(f"watermarks are 0 <= low < high <= {self.ring.capacity}, not {lowest} and {highest}")
+        self._low, self._high = lowest, highest
 
     @property
-    def free_count(self):
-        """Slots free now."""
-        return self.capacity - len(self)
+    def watermarks(self):
+        """(low, high), in items."""
+        return self._low, self._high
 
     @property
-    def broken(self):
-        """Impossible indexes seen from the other side."""
-        return self.broken_reads + self.broken_writes
-
-    def close(self):
-        """Let go of the memory; again is harmless. The maker gives it back to the arena: after the peer has stopped."""
-        if self.capacity == 0:
-            return
-        self.write_index = self.read_index = &self._closed_index
-        self.capacity = self._write = self._read = self.read_index_cache = self.write_index_cache = 0
-        self._pin = None
-        if self.arena is not None and self._created:
-            self.arena.free(self.offset)
-        free(self._private)
-        self._private = NULL
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.close()
-
-    def __dealloc__(self):
-        free(self._private)
-
-    def __repr__(self):
-        if self.capacity == 0:
-            return "<Ring: closed>"
-        place = "" if self.arena is None else f", at {self.offset:#x} of Arena {self.arena.name!r}"
-        return f"<Ring: {len(self)} of {self.capacity} items{place}>"
+    def congested(self):
+        """Whether the items have reached the high watermark, and not fallen to the low one since, by the looks at this property."""
+        cdef uint32_t used = self._ready(True)
+        self._congested = used >= self._high or self._congested and used > self._low
+        return self._congested

@@ -4,10 +4,12 @@ import array
 import collections
 import contextlib
 import errno
+import functools
 import gc
 import struct
 import subprocess
 import sys
+import typing
 
 import numpy as np
 import pytest
@@ -17,9 +19,25 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from fastring.memory import Arena
 from fastring.ring import BrokenRing, Ring
+from fastring.ring_geometry import NAMES
 
-WRITE_INDEX, READ_INDEX, SLOTS = 128, 256, 384
+ITEM_SIZE, CAPACITY, WRITE_INDEX, READ_INDEX, WRITE_HEAD, READ_HEAD, SLOTS = 16, 20, 128, 256, 384, 512, 1152
 GREATEST = 2**64 - 1
+
+
+class Kind(typing.NamedTuple):
+    strategy: str
+    sync: str | None = None
+
+    def __str__(self):
+        return self.sync or self.strategy
+
+    @property
+    def options(self):
+        return {"strategy": self.strategy, "sync": self.sync, "batch": 1 if self.strategy == "batched" else None}
+
+
+KINDS = [Kind(*name) for name in NAMES]
 
 
 @pytest.fixture
@@ -30,9 +48,9 @@ def arena():
 
 
 @contextlib.contextmanager
-def shared(arena, capacity=4):
+def shared(arena, capacity=4, **options):
     """A ring in the arena, and a function that publishes any index, as a lying peer would."""
-    ring = Ring(capacity, arena=arena)
+    ring = Ring(capacity, arena=arena, **options)
 
     def publish(where, index):
         with memoryview(arena) as view:
@@ -42,6 +60,12 @@ def shared(arena, capacity=4):
         yield ring, publish
 
 
+@pytest.fixture(params=KINDS, ids=str)
+def make(request):
+    """Ring's constructor for one strategy; of `batched`, one that keeps nothing to itself."""
+    return functools.partial(Ring, **request.param.options)
+
+
 def uint64(*items):
     return array.array("Q", items)
 
@@ -49,22 +73,22 @@ def uint64(*items):
 # --- one side after the other
 
 
-def test_items_come_out_in_the_order_they_went_in():
-    ring = Ring(4)
+def test_items_come_out_in_the_order_they_went_in(make):
+    ring = make(4)
     assert [ring.push(item) for item in (7, GREATEST, 0)] == [True] * 3
     assert [ring.pop() for _ in range(4)] == [7, GREATEST, 0, None]
 
 
-def test_every_slot_is_usable_and_a_full_ring_takes_nothing():
-    ring = Ring(4)
+def test_every_slot_is_usable_and_a_full_ring_takes_nothing(make):
+    ring = make(4)
     assert [ring.push(item) for item in range(5)] == [True] * 4 + [False]
     assert (len(ring), ring.free_count, ring.capacity) == (4, 0, 4)
     assert ring.pop() == 0
     assert ring.push(9)
 
 
-def test_a_ring_of_one_slot_works():
-    ring = Ring(1)
+def test_a_ring_of_one_slot_works(make):
+    ring = make(1)
     for item in range(3):
         assert ring.push(item)
         assert not ring.push(item)
@@ -72,8 +96,8 @@ def test_a_ring_of_one_slot_works():
         assert ring.pop() is None
 
 
-def test_bulk_is_all_or_nothing():
-    ring, out = Ring(4), uint64(0, 0, 0)
+def test_bulk_is_all_or_nothing(make):
+    ring, out = make(4), uint64(0, 0, 0)
     assert ring.push_bulk(uint64(1, 2, 3)) is True
     assert ring.push_bulk(uint64(4, 5)) is False
     assert len(ring) == 3
@@ -85,8 +109,8 @@ def test_bulk_is_all_or_nothing():
     assert len(ring) == 1
 
 
-def test_burst_takes_what_fits():
-    ring, out = Ring(4), uint64(*[0] * 6)
+def test_burst_takes_what_fits(make):
+    ring, out = make(4), uint64(*[0] * 6)
     assert ring.push_burst(uint64(1, 2, 3)) == 3
     assert ring.push_burst(uint64(4, 5)) == 1
     assert ring.pop_burst(out) == 4
@@ -94,22 +118,22 @@ def test_burst_takes_what_fits():
     assert ring.pop_burst(out) == 0
 
 
-def test_a_burst_longer_than_the_ring_fills_it():
-    ring = Ring(4)
+def test_a_burst_longer_than_the_ring_fills_it(make):
+    ring = make(4)
     assert ring.push_burst(uint64(*range(9))) == 4
     assert ring.pop() == 0
 
 
-def test_a_bulk_longer_than_the_ring_can_never_fit_and_is_refused():
-    ring = Ring(4)
+def test_a_bulk_longer_than_the_ring_can_never_fit_and_is_refused(make):
+    ring = make(4)
     with pytest.raises(ValueError, match="5 items never fit at once into a ring of 4"):
         ring.push_bulk(uint64(*range(5)))
     with pytest.raises(ValueError, match="never fit"):
         ring.pop_bulk(uint64(*range(5)))
 
 
-def test_numpy_arrays_and_bytes_carry_items_too():
-    ring, out = Ring(8), np.zeros(4, dtype=np.uint64)
+def test_numpy_arrays_and_bytes_carry_items_too(make):
+    ring, out = make(8), np.zeros(4, dtype=np.uint64)
     assert ring.push_bulk(np.array([1, GREATEST], dtype=np.uint64))
     assert ring.push_bulk(struct.pack("=QQ", 3, 4))
     assert ring.pop_bulk(out)
@@ -120,8 +144,8 @@ def test_numpy_arrays_and_bytes_carry_items_too():
     assert raw == struct.pack("=Q", 5)
 
 
-def test_nothing_is_a_bulk_of_nothing():
-    ring = Ring(1)
+def test_nothing_is_a_bulk_of_nothing(make):
+    ring = make(1)
     ring.push(1)
     assert ring.push_bulk(b"") is True
     assert ring.push_burst(b"") == 0
@@ -130,16 +154,16 @@ def test_nothing_is_a_bulk_of_nothing():
 @pytest.mark.parametrize(
     "items", [np.zeros(2), np.zeros(2, dtype=np.int32), b"1234567", np.zeros(2, dtype=">u8"), array.array("q", [1])], ids=repr
 )
-def test_buffers_of_anything_else_are_refused(items):
+def test_buffers_of_anything_else_are_refused(make, items):
     with pytest.raises(ValueError, match="items are uint64"):
-        Ring(4).push_bulk(items)
+        make(4).push_bulk(items)
 
 
-def test_a_strided_or_read_only_buffer_is_refused():
+def test_a_strided_or_read_only_buffer_is_refused(make):
     with pytest.raises((ValueError, BufferError)):
-        Ring(4).push_bulk(np.zeros(4, dtype=np.uint64)[::2])
+        make(4).push_bulk(np.zeros(4, dtype=np.uint64)[::2])
     with pytest.raises((ValueError, BufferError)):
-        Ring(4).pop_burst(bytes(8))
+        make(4).pop_burst(bytes(8))
 
 
 @pytest.mark.parametrize("capacity", [0, 3, 2**26 + 1, 2**27])
@@ -162,20 +186,32 @@ def test_a_closed_ring_refuses_everything_and_closes_again():
 def test_repr_tells_fill_and_place(arena):
     with shared(arena) as (ring, _):
         ring.push(1)
-        assert repr(ring) == f"<Ring: 1 of 4 items, at {ring.offset:#x} of Arena 'fastring'>"
-    assert repr(Ring(2)) == "<Ring: 0 of 2 items>"
+        assert repr(ring) == f"<Ring: 1 of 4 items, cached, at {ring.offset:#x} of Arena 'fastring'>"
+    assert repr(Ring(2, strategy="headtail", sync="rts")) == "<Ring: 0 of 2 items, headtail (rts)>"
+
+
+def begin_at(start, ring):
+    """Have a new ring look as if `start` items had gone through."""
+    for where in (WRITE_INDEX, READ_INDEX, WRITE_HEAD, READ_HEAD):
+        struct.pack_into("=II", ring.arena, ring.offset + where, start, start if ring.sync == "hts" else 0)
+    if ring.strategy in ("slotflag", "mpmc"):
+        for position in range(start, start + ring.capacity):
+            where = ring.offset + SLOTS + 16 * (position % ring.capacity)
+            struct.pack_into("=I", ring.arena, where, 2 * position & 0xFFFFFFFF)
+
+
+ANYWHERE = st.one_of(st.integers(0, 2**32 - 1), st.integers(2**32 - 40, 2**32 - 1))
 
 
 class RingModel(RuleBasedStateMachine):
     """Any sequence of operations, from anywhere on the 32-bit circle, against a deque."""
 
-    @initialize(log2=st.integers(0, 4), start=st.one_of(st.integers(0, 2**32 - 1), st.integers(2**32 - 40, 2**32 - 1)))
-    def make(self, log2, start):
+    @initialize(kind=st.sampled_from(KINDS), log2=st.integers(0, 4), start=ANYWHERE)
+    def make(self, kind, log2, start):
         self.arena = Arena(1 << 12)
         self.capacity = 1 << log2
-        maker = Ring(self.capacity, arena=self.arena)
-        for where in (WRITE_INDEX, READ_INDEX):
-            struct.pack_into("=I", self.arena, maker.offset + where, start)
+        maker = Ring(self.capacity, arena=self.arena, **kind.options)
+        begin_at(start, maker)
         self.producer, self.consumer = (Ring.attach(self.arena, maker.offset) for _ in range(2))
         self.model = collections.deque()
 
@@ -291,15 +327,15 @@ def test_attach_wants_a_ring_there_in_a_version_it_speaks(arena):
     with pytest.raises(IndexError):
         Ring.attach(arena, arena.size)
     with shared(arena) as (ring, publish):
-        publish(8, 2)
-        with pytest.raises(ValueError, match="version 2"):
+        publish(8, 3)
+        with pytest.raises(ValueError, match="has version 3; this fastring speaks version 2"):
             Ring.attach(arena, ring.offset)
 
 
 @pytest.mark.parametrize(("capacity", "error"), [(0, ValueError), (3, ValueError), (1 << 26, IndexError), (2**32 - 1, ValueError)])
 def test_attach_refuses_a_geometry_that_cannot_be(arena, capacity, error):
     with shared(arena) as (ring, publish):
-        publish(16, capacity)
+        publish(CAPACITY, capacity)
         with pytest.raises(error):
             Ring.attach(arena, ring.offset)
 
@@ -318,21 +354,26 @@ def test_attach_refuses_an_arena_it_cannot_write(arena):
 
 def test_a_geometry_changed_after_attach_changes_nothing(arena):
     with shared(arena) as (ring, publish):
-        publish(16, 1 << 20)
+        publish(CAPACITY, 1 << 20)
         assert ring.push_burst(uint64(*range(9))) == 4
 
 
 @pytest.mark.parametrize("index", [5, 2**31, 2**32 - 1])
-def test_a_write_index_too_far_ahead_or_gone_back_yields_no_items(arena, index):
+def test_a_write_index_too_far_ahead_or_gone_back_yields_no_items_until_a_reset(arena, index):
     with shared(arena) as (ring, publish):
         publish(WRITE_INDEX, index)
         with pytest.raises(BrokenRing, match=f"write {index}"):
             ring.pop()
         with pytest.raises(BrokenRing):
             ring.pop_burst(bytearray(64))
-        assert ring.broken == 2
+        assert ring.broken == 1
         publish(WRITE_INDEX, 0)
+        with pytest.raises(BrokenRing):
+            ring.pop()
+        ring.reset()
         assert ring.pop() is None
+        assert ring.push(3)
+        assert (ring.pop(), ring.broken) == (3, 1)
 
 
 def test_a_write_index_that_takes_items_back_yields_none(arena):
@@ -353,7 +394,7 @@ def test_a_read_index_ahead_of_the_writer_or_gone_back_gives_no_room(arena, inde
             ring.push(1)
         with pytest.raises(BrokenRing):
             ring.push_bulk(uint64(1, 2))
-        assert ring.broken == 2
+        assert ring.broken == 1
 
 
 def test_our_own_published_index_overwritten_does_not_fool_us(arena):
@@ -363,21 +404,24 @@ def test_our_own_published_index_overwritten_does_not_fool_us(arena):
         assert ring.push_burst(uint64(*range(9))) == 3
 
 
-INDEX = st.one_of(st.integers(0, 12), st.integers(2**32 - 12, 2**32 - 1), st.integers(0, 2**32 - 1))
+WORD = st.one_of(st.integers(0, 12), st.integers(2**32 - 12, 2**32 - 1), st.integers(0, 2**32 - 1))
 
 
-@given(st.lists(st.tuples(st.sampled_from([WRITE_INDEX, READ_INDEX]), INDEX, st.integers(0, 5), st.integers(0, 12)), max_size=30))
-def test_no_sequence_of_lies_reaches_memory_outside_the_ring(lies):
+@given(
+    st.sampled_from(KINDS),
+    st.lists(st.tuples(st.integers(WRITE_INDEX // 4, SLOTS // 4 + 16), WORD, st.integers(0, 5), st.integers(0, 12)), max_size=30),
+)
+def test_no_sequence_of_lies_reaches_memory_outside_the_ring(kind, lies):
     with Arena(1 << 12) as arena:
         before = arena.alloc(256, align=128)
-        with shared(arena) as (ring, publish):
+        with shared(arena, patience=0, **kind.options) as (ring, publish):
             after = arena.alloc(256)
             operations = ring.push_burst, ring.push_bulk, ring.pop_burst, ring.pop_bulk, lambda _: ring.push(1), lambda _: ring.pop()
             with memoryview(arena) as view:
                 for canary in (before, after):
                     view[canary:canary + 256] = b"\xa5" * 256
-            for where, index, operation, n in lies:
-                publish(where, index)
+            for word, value, operation, n in lies:
+                publish(4 * word, value)
                 out = bytearray(8 * n)
                 with contextlib.suppress(BrokenRing, ValueError):
                     operations[operation](out)
