@@ -233,7 +233,7 @@ cdef class Ring(RingMemory):
         return self._wait(False, max(1, self.ring.capacity - self._low) if n is None else n, timeout, spin)
 
     cdef bint _wait(self, bint items, uint32_t n, object timeout, double spin) except -1:
-        cdef int64_t begun = now(), until = begun + (1 << 62) - begun % 2 if timeout is None else begun + <int64_t>(1e9 * timeout)
+        cdef int64_t begun = now(), until = begun + (<int64_t>1 << 62 if timeout is None else <int64_t>(1e9 * min(timeout, 1e9)))
         cdef int64_t spun = begun + <int64_t>(1e9 * min(max(spin, 0.0), 1.0)), time, slice
         cdef fr_bell* bell = &self.items_bell if items else &self.room_bell
         self._check_open()

@@ -38,6 +38,11 @@ def threads(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def ring_threads(tmp_path_factory):
+    return built(peers.build_extension, HERE / "ring_threads.pyx", tmp_path_factory.mktemp("ring_threads"))
+
+
+@pytest.fixture(scope="session")
 def stop_wake(tmp_path_factory):
     return built(peers.build_extension, HERE / "stop_wake.pyx", tmp_path_factory.mktemp("stop_wake"))
 

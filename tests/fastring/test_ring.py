@@ -409,7 +409,7 @@ WORD = st.one_of(st.integers(0, 12), st.integers(2**32 - 12, 2**32 - 1), st.inte
 
 @given(
     st.sampled_from(KINDS),
-    st.lists(st.tuples(st.integers(WRITE_INDEX // 4, SLOTS // 4 + 16), WORD, st.integers(0, 5), st.integers(0, 12)), max_size=30),
+    st.lists(st.tuples(st.integers(WRITE_INDEX // 4, SLOTS // 4 + 7), WORD, st.integers(0, 5), st.integers(0, 12)), max_size=30),
 )
 def test_no_sequence_of_lies_reaches_memory_outside_the_ring(kind, lies):
     with Arena(1 << 12) as arena:
