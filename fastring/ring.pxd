@@ -2,29 +2,16 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastring.ring_memory cimport (
-    RingMemory,
-    batched_flush,
-    batched_flush_reads,
-    cached_dequeue_one,
-    cached_enqueue_one,
-    fr_bell,
-    fr_ring,
-    ring_the_bell,
-)
+from fastring.ring_memory cimport cached_dequeue_one, cached_enqueue_one, ring_the_bell
+from fastring.ring_waiting cimport RingWaiting
 
 cdef enum Move:
     PUSH_BULK, PUSH_BURST, POP_BULK, POP_BURST
 
 
-cdef class Ring(RingMemory):
-    cdef uint32_t _low, _high               # watermarks
-    cdef bint _congested
-
-    cdef int _raise_broken(self, bint producer) except -1
+cdef class Ring(RingWaiting):
     cdef uint32_t _move(self, object buffer, Move move) except? 0
     cdef uint32_t _item_count(self, Py_buffer* view, Move move) except? 0
-    cdef bint _wait(self, bint items, uint32_t n, object timeout, double spin) except -1
 
     # Items are `item_size` bytes each. All n or none; or as many as there is room for. Each returns how many.
     # Producers' thread:
@@ -99,19 +86,3 @@ cdef class Ring(RingMemory):
         if self.rings_bells and n > 0:
             ring_the_bell(&self.room_bell)
         return n
-
-    # Either:
-
-    cdef inline void flush_writes(self) noexcept nogil:
-        """Tell what `batched` has kept to itself on the producer's side."""
-        if self.ring.batch > 0:
-            batched_flush(self.ring)
-            if self.rings_bells:
-                ring_the_bell(&self.items_bell)
-
-    cdef inline void flush_reads(self) noexcept nogil:
-        """Give back the slots that `batched` has kept to itself on the consumer's side."""
-        if self.ring.batch > 0:
-            batched_flush_reads(self.ring)
-            if self.rings_bells:
-                ring_the_bell(&self.room_bell)

@@ -1,29 +1,15 @@
 from typing import Any, Self
 
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import Buffer
 
 from fastring.memory import Arena
 from fastring.ring_memory import BrokenRing as BrokenRing
-from fastring.ring_memory import RingMemory, _Strategy, _Sync, _Wait
+from fastring.ring_memory import _Strategy, _Sync, _Wait
+from fastring.ring_waiting import RingWaiting
 
 UINT64: set[bytes]
 
-@disjoint_base
-class Ring(RingMemory):
-    def __init__(
-        self,
-        capacity: int,
-        *,
-        strategy: _Strategy = "cached",
-        sync: _Sync | None = None,
-        item_size: int = 8,
-        batch: int | None = None,
-        wait: _Wait = "poll",
-        arena: Arena | None = None,
-        low_watermark: int | None = None,
-        high_watermark: int | None = None,
-        patience: float = 1.0,
-    ) -> None: ...
+class Ring(RingWaiting):
     @classmethod
     def create(
         cls,
@@ -51,12 +37,3 @@ class Ring(RingMemory):
     def commit(self, n: int) -> None: ...
     def peek(self, n: int) -> memoryview: ...
     def release(self, n: int) -> None: ...
-    def flush(self) -> None: ...
-    def wait_for_items(self, n: int = 1, *, timeout: float | None = None, spin: float = 50e-6) -> bool: ...
-    def wait_for_room(self, n: int | None = None, *, timeout: float | None = None, spin: float = 50e-6) -> bool: ...
-    def arm(self, *, items: bool = True) -> bool: ...
-    def set_watermarks(self, *, low: int | None = None, high: int | None = None) -> None: ...
-    @property
-    def watermarks(self) -> tuple[int, int]: ...
-    @property
-    def congested(self) -> bool: ...

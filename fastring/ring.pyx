@@ -17,35 +17,21 @@ and the other's is checked before use. An impossible one is counted and lets not
 Prior art: rigtorp's SPSCQueue (cached indexes, and their names), DPDK's rte_ring (bulk and burst, head and tail), io_uring (shared layout).
 """
 
-import os
 import sys
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport uint8_t
 
-from fastring.atomic cimport cpu_relax, load_acquire64
 from fastring.memory cimport Arena
-from fastring.ring_geometry cimport EVENTFD, MAGIC, SLOTS, VERSION, Header
-from fastring.ring_memory cimport is_broken
+from fastring.ring_memory cimport attach_as
+from fastring.ring_waiting cimport RingWaiting
 
-from fastring.ring_memory import BrokenRing
-
-cdef extern from "fastring/ring_patience.h" nogil:
-    int64_t now "fr_now"()
-
-cdef extern from "fastring/ring_wait.h" nogil:
-    void arm "fr_arm"(fr_bell* bell)
-    int park "fr_park"(fr_bell* bell, int64_t nanoseconds)
-
-cdef enum:
-    PARK_AT_MOST = 100_000_000      # ns: a peer that dies or lies rings no bell
-    POLL_EVERY = 50_000             # ns: where no bell is rung
+from fastring.ring_memory import BrokenRing  # no-cython-lint: for who catches it
 
 UINT64 = {b"Q", b"L", b"@Q", b"=Q", b"<Q" if sys.byteorder == "little" else b">Q"}      # buffer formats
 
 
-cdef class Ring(RingMemory):
+cdef class Ring(RingWaiting):
     """A ring of `capacity` items, a power of two. Private to this process, or in an `arena` for a peer to attach.
 
     strategy    lamport, cached, batched, slotflag (one producer's thread and one consumer's), mpmc, headtail, locked (several)
@@ -60,9 +46,6 @@ cdef class Ring(RingMemory):
     Python's push and pop are for bursts, tests and control; a data path cimports it. Raises OSError ENOMEM when the arena has no room.
     """
 
-    def __init__(self, capacity, *, low_watermark=None, high_watermark=None, **_options):
-        self.set_watermarks(low=low_watermark, high=high_watermark)
-
     @classmethod
     def create(cls, uint32_t capacity, **options):
         """A new ring: the same as ``Ring(capacity, …)``."""
@@ -75,29 +58,9 @@ cdef class Ring(RingMemory):
         `eventfds`: of a ring that waits by them, its ``eventfds`` as they were passed over; they are duplicated. `patience` as in Ring.
         Raises ValueError when there is no such ring, IndexError when it would end outside the arena.
         """
-        if offset % 128:
-            raise ValueError(f"a ring starts at a multiple of 128 bytes, not at {offset:#x}")
-        if not arena.writable:
-            raise ValueError("a ring needs a writable Arena: both sides publish an index")
-        cdef Header* header = <Header*>arena.at(offset, SLOTS)
-        if load_acquire64(&header.magic) != MAGIC:
-            raise ValueError(f"there is no ring at offset {offset:#x} of {arena!r}")
-        if header.version != VERSION:
-            raise ValueError(f"the ring at offset {offset:#x} has version {header.version}; this fastring speaks version {VERSION}")
-        cdef Ring ring = Ring(0, arena=arena, patience=patience, _attach=offset)
-        if (eventfds is None) == (ring.geometry.wait == EVENTFD):
-            raise ValueError(f"a ring that waits by {ring.wait} is attached {'with' if eventfds is None else 'without'} eventfds")
-        if eventfds is not None:
-            ring.items_bell.eventfd, ring.room_bell.eventfd = map(os.dup, eventfds)
-        return ring
+        return attach_as(Ring, False, arena, offset, eventfds, patience)
 
     # --- from Python
-
-    cdef int _raise_broken(self, bint producer) except -1:
-        if is_broken(&self.ring.producer if producer else &self.ring.consumer):
-            raise BrokenRing(f"the peer published what is impossible: write {self.ring.write_index[0]}, read {self.ring.read_index[0]}, "
-                             f"capacity {self.ring.capacity}; reset() starts anew")
-        return 0
 
     def push(self, item):
         """Append one item, an integer or, of 16 bytes, a buffer of as many; False when full. Raises BrokenRing."""
@@ -212,79 +175,3 @@ cdef class Ring(RingMemory):
         if n > self.ring.consumer.reserved:
             raise ValueError(f"{self.ring.consumer.reserved} items were looked at, not {n}")
         self.release_span(n)
-
-    def flush(self):
-        """Tell the other side what `batched` has kept to itself so far. Of the sides that are this thread's: the other's may run on."""
-        self._check_open()
-        self.flush_writes()
-        self.flush_reads()
-
-    # --- waiting
-
-    def wait_for_items(self, uint32_t n=1, *, timeout=None, double spin=50e-6):
-        """Wait until n items are there; whether they are. Spins for `spin` seconds, then parks. Consumer's thread.
-
-        `timeout` in seconds, or None. Raises BrokenRing, ValueError for more than the capacity.
-        """
-        return self._wait(True, n, timeout, spin)
-
-    def wait_for_room(self, n=None, *, timeout=None, double spin=50e-6):
-        """Wait until n slots are free, by default all above the low watermark; whether they are. Producer's thread; as wait_for_items."""
-        return self._wait(False, max(1, self.ring.capacity - self._low) if n is None else n, timeout, spin)
-
-    cdef bint _wait(self, bint items, uint32_t n, object timeout, double spin) except -1:
-        cdef int64_t begun = now(), until = begun + (<int64_t>1 << 62 if timeout is None else <int64_t>(1e9 * min(timeout, 1e9)))
-        cdef int64_t spun = begun + <int64_t>(1e9 * min(max(spin, 0.0), 1.0)), time, slice
-        cdef fr_bell* bell = &self.items_bell if items else &self.room_bell
-        self._check_open()
-        if n > self.ring.capacity:
-            raise ValueError(f"a ring of {self.ring.capacity} never has {n} {'items' if items else 'free slots'}")
-        while True:
-            with nogil:
-                time = now()
-                while self._ready(items) < n and time < min(spun, until):
-                    cpu_relax()
-                    time = now()
-                if self._ready(items) < n and time < until:
-                    if items:
-                        self.flush_reads()
-                    else:
-                        self.flush_writes()
-                    slice = min(until - time, PARK_AT_MOST if self.rings_bells else POLL_EVERY)
-                    arm(bell)
-                    if self._ready(items) < n:      # again, after the fence: published before it was armed
-                        park(bell, slice)
-            if self._ready(items) >= n:
-                return True
-            self._raise_broken(not items)
-            PyErr_CheckSignals()
-            if now() >= until:
-                return False
-
-    def arm(self, *, bint items=True):
-        """Have the next publication make the eventfd readable, for an event loop; False if there is something now, and it need not wait."""
-        self._check_open()
-        if self.geometry.wait != EVENTFD:
-            raise ValueError(f"a ring that waits by {self.wait} has no eventfd to arm: create it with wait='eventfd'")
-        arm(&self.items_bell if items else &self.room_bell)
-        return self._ready(items) == 0
-
-    def set_watermarks(self, *, low=None, high=None):
-        """From `high` items on the ring is congested, until only `low` are left. By default at the capacity, and half of `high`."""
-        cdef uint32_t highest = self.ring.capacity if high is None else high
-        cdef uint32_t lowest = highest // 2 if low is None else low
-        if not 0 < highest <= self.ring.capacity or lowest >= highest:
-            raise ValueError(f"watermarks are 0 <= low < high <= {self.ring.capacity}, not {lowest} and {highest}")
-        self._low, self._high = lowest, highest
-
-    @property
-    def watermarks(self):
-        """(low, high), in items."""
-        return self._low, self._high
-
-    @property
-    def congested(self):
-        """Whether the items have reached the high watermark, and not fallen to the low one since, by the looks at this property."""
-        cdef uint32_t used = self._ready(True)
-        self._congested = used >= self._high or self._congested and used > self._low
-        return self._congested

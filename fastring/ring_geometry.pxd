@@ -35,7 +35,7 @@ cdef uint64_t MAGIC
 
 ctypedef struct Geometry:
     uint32_t strategy
-    uint32_t item_size
+    uint32_t item_size              # bytes; 1: records of any length, in slots of 8
     uint32_t capacity
     uint32_t batch
     uint32_t distance               # headtail, rts: how far a head may be ahead of its tail
@@ -49,4 +49,4 @@ ctypedef struct Header:
 
 cdef uint32_t stride_of(const Geometry* geometry) noexcept
 cdef uint64_t block_size(const Geometry* geometry) noexcept
-cdef int check_geometry(const Geometry* geometry) except -1
+cdef int check_geometry(const Geometry* geometry, bint records) except -1

@@ -22,21 +22,26 @@ cdef uint32_t stride_of(const Geometry* geometry) noexcept:
     """Units of 8 bytes from slot to slot: a sequence number takes one, and 16 bytes with one are rounded up to a half cache line."""
     if geometry.strategy in (SLOTFLAG, MPMC):
         return 2 if geometry.item_size == 8 else 4
-    return geometry.item_size // 8
+    return max(1, geometry.item_size // 8)
 
 
 cdef uint64_t block_size(const Geometry* geometry) noexcept:
     return SLOTS + 8 * <uint64_t>geometry.capacity * stride_of(geometry)
 
 
-cdef int check_geometry(const Geometry* geometry) except -1:
+cdef int check_geometry(const Geometry* geometry, bint records) except -1:
     cdef uint32_t capacity = geometry.capacity
     if not 0 < capacity <= MOST or capacity & (capacity - 1):
         raise ValueError(f"a ring's capacity is a power of two up to {MOST}, not {capacity}")
-    if geometry.item_size not in (8, 16):
-        raise ValueError(f"a ring's items have 8 or 16 bytes, not {geometry.item_size}; for others there is RecordRing")
+    if records != (geometry.item_size == 1):
+        raise ValueError("this ring has records of any length: it is a RecordRing" if geometry.item_size == 1
+                         else f"this ring has items of {geometry.item_size} bytes: it is a Ring")
+    if geometry.item_size not in (1, 8, 16):
+        raise ValueError(f"a ring's items have 8 or 16 bytes, not {geometry.item_size}; for records of any length there is RecordRing")
     if geometry.strategy not in BY_NUMBER:
         raise ValueError(f"there is no ring strategy number {geometry.strategy}: a newer fastring may know it")
+    if records and geometry.strategy not in (LAMPORT, CACHED, BATCHED):
+        raise ValueError(f"records go by lamport, cached or batched, not by {BY_NUMBER[geometry.strategy][0]}")
     if geometry.wait > EVENTFD:
         raise ValueError(f"there is no way of waiting number {geometry.wait}: a newer fastring may know it")
     if (geometry.strategy == BATCHED) != (geometry.batch > 0) or geometry.batch > capacity:

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from fastring.memory cimport Arena
 from fastring.ring_geometry cimport Geometry
 
 cdef extern from "fastring/ring_types.h" nogil:
@@ -18,7 +19,7 @@ cdef extern from "fastring/ring_types.h" nogil:
         uint64_t* write_head_pair
         uint64_t* read_head_pair
         uint32_t* lock
-        uint32_t capacity, mask, units, stride, batch, distance
+        uint32_t capacity, mask, units, stride, batch, looks, distance
         int64_t patience
         fr_side producer, consumer
     struct fr_ring_operations:
@@ -55,6 +56,7 @@ cdef class RingMemory:
     cdef readonly object arena              # or None: private memory
     cdef readonly uint64_t offset           # of the shared block in the arena
     cdef uint8_t* block
+    cdef bint records                       # of any length, in units of 8 bytes
     cdef object _pin                        # keeps the arena from closing
     cdef Py_ssize_t _exports                # live views of the slots
     cdef bint _created
@@ -64,3 +66,6 @@ cdef class RingMemory:
     cdef void _clear(self) noexcept
     cdef int _check_open(self) except -1
     cdef uint32_t _ready(self, bint items) noexcept nogil
+
+
+cdef RingMemory attach_as(object kind, bint records, Arena arena, uint64_t offset, object eventfds, double patience)

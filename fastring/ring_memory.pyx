@@ -7,7 +7,7 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 
-from fastring.atomic cimport load_acquire32, store_release32, store_release64
+from fastring.atomic cimport load_acquire32, load_acquire64, store_release32, store_release64
 from fastring.memory cimport Arena
 from fastring.ring_geometry cimport (
     BATCHED,
@@ -90,10 +90,11 @@ cdef class RingMemory:
 
     def __cinit__(self, uint32_t capacity, *, str strategy="cached", sync=None, uint32_t item_size=8, batch=None, str wait="poll",
                   Arena arena=None, object low_watermark=None, object high_watermark=None, double patience=1.0,
-                  _attach=None):
+                  _attach=None, bint _records=False):
         cdef const Header* header
         self.operations = &fr_closed_operations
         self.items_bell.eventfd = self.room_bell.eventfd = -1
+        self.records = item_size == 1 if _attach is None else _records
         if posix_memalign(<void**>&self.ring, 128, sizeof(fr_ring)):
             raise MemoryError()
         memset(self.ring, 0, sizeof(fr_ring))
@@ -102,7 +103,7 @@ cdef class RingMemory:
         else:
             header = <const Header*>arena.at(_attach, SLOTS)
             self.geometry = header.geometry
-            check_geometry(&self.geometry)
+            check_geometry(&self.geometry, self.records)
             self.block = arena.at(_attach, block_size(&self.geometry))
             self.offset = _attach
         self._created = _attach is None
@@ -125,7 +126,7 @@ cdef class RingMemory:
         if batch is None:
             batch = min(32, capacity) if strategy == BATCHED else 0
         self.geometry = Geometry(strategy, item_size, capacity, batch, max(1, capacity // 8), WAITS[wait])
-        check_geometry(&self.geometry)
+        check_geometry(&self.geometry, self.records)
         cdef uint64_t size = block_size(&self.geometry)
         if arena is not None:
             self.offset = arena.alloc(size, align=128)
@@ -155,9 +156,10 @@ cdef class RingMemory:
         ring.lock = <uint32_t*>(block + LOCK)
         ring.capacity = self.geometry.capacity
         ring.mask = ring.capacity - 1
-        ring.units = self.geometry.item_size // 8
+        ring.units = max(1, self.geometry.item_size // 8)
         ring.stride = stride_of(&self.geometry)
         ring.batch = self.geometry.batch
+        ring.looks = self.geometry.strategy == LAMPORT
         ring.distance = self.geometry.distance
         self.items_bell.armed = <uint32_t*>(block + WAITS_FOR_ITEMS)
         self.room_bell.armed = <uint32_t*>(block + WAITS_FOR_ROOM)
@@ -189,7 +191,7 @@ cdef class RingMemory:
             slotflag_settle(ring)
         self.operations = operations_of(self.geometry.strategy)
         self.rings_bells = self.geometry.wait != POLL
-        if self.geometry.strategy == CACHED and ring.units == 1 and not self.rings_bells:
+        if self.geometry.strategy == CACHED and self.geometry.item_size == 8 and not self.rings_bells:
             self.inlined = ring
         return 0
 
@@ -360,3 +362,24 @@ cdef class RingMemory:
         place = "" if self.arena is None else f", at {self.offset:#x} of Arena {self.arena.name!r}"
         kind = self.strategy + ("" if self.sync is None else f" ({self.sync})")
         return f"<Ring: {len(self)} of {self.capacity} items, {kind}{place}>"
+
+
+cdef RingMemory attach_as(object kind, bint records, Arena arena, uint64_t offset, object eventfds, double patience):
+    """The ring at `offset` as a `kind`, if it is one."""
+    cdef const Header* header
+    cdef RingMemory ring
+    if offset % 128:
+        raise ValueError(f"a ring starts at a multiple of 128 bytes, not at {offset:#x}")
+    if not arena.writable:
+        raise ValueError("a ring needs a writable Arena: both sides publish an index")
+    header = <const Header*>arena.at(offset, SLOTS)
+    if load_acquire64(&header.magic) != MAGIC:
+        raise ValueError(f"there is no ring at offset {offset:#x} of {arena!r}")
+    if header.version != VERSION:
+        raise ValueError(f"the ring at offset {offset:#x} has version {header.version}; this fastring speaks version {VERSION}")
+    ring = kind(0, arena=arena, patience=patience, _attach=offset, _records=records)
+    if (eventfds is None) == (ring.geometry.wait == EVENTFD):
+        raise ValueError(f"a ring that waits by {ring.wait} is attached {'with' if eventfds is None else 'without'} eventfds")
+    if eventfds is not None:
+        ring.items_bell.eventfd, ring.room_bell.eventfd = map(os.dup, eventfds)
+    return ring

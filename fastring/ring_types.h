@@ -48,6 +48,7 @@ struct fr_ring {
     uint32_t units;     /* of 8 bytes, in an item */
     uint32_t stride;    /* units from one slot to the next: one more where each has a sequence number */
     uint32_t batch;     /* batched: items between two publications */
+    uint32_t looks;     /* lamport: at the other side's index, each time */
     uint32_t distance;  /* headtail, RTS: how far a head may be ahead of its tail */
     int64_t patience;   /* ns to wait for a thread that has begun and does not finish */
     struct fr_side producer;
