@@ -5,13 +5,13 @@
 
 import os
 import statistics
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 import peers
 import pytest
+import rings
 
 from fastring.ring import Ring
 
@@ -35,7 +35,9 @@ def loops():
 
 @pytest.fixture(scope="module")
 def rte_ring():
-    return build(peers.build_rte_ring)
+    peer = rings.PEERS[0]
+    build(peer.build)
+    return peer
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +68,8 @@ def fastring_pair(loops, cpus, bulk=BULK, items=ITEMS):
     return elapsed / items
 
 
-def rte_ring_pair(program, cpus, bulk=BULK, items=ITEMS):
-    return float(subprocess.check_output([program, str(CAPACITY), str(bulk), str(items), *map(str, cpus)], text=True))
+def rte_ring_pair(peer, cpus, bulk=BULK, items=ITEMS):
+    return peer.run(capacity=CAPACITY, bulk=bulk, items=items, cpus=",".join(map(str, cpus)))["ns"]
 
 
 @pytest.mark.parametrize("bulk", [1, 8, 32])

@@ -16,21 +16,6 @@ class Unavailable(Exception):
     """The peer is not on this machine: the message says what is missing."""
 
 
-def build_rte_ring() -> Path:
-    """Compile rte_ring.c against the system's DPDK; return the program."""
-    compiler = shutil.which("cc")
-    if compiler is None or shutil.which("pkg-config") is None:
-        raise Unavailable("a C compiler and pkg-config are needed to build DPDK's rte_ring")
-    if subprocess.run(["pkg-config", "--exists", "libdpdk"]).returncode:
-        raise Unavailable("DPDK is not installed (Debian: libdpdk-dev)")
-    source, program = HERE / "rte_ring.c", TARGET / "rte_ring"
-    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
-        TARGET.mkdir(parents=True, exist_ok=True)
-        flags = {kind: subprocess.check_output(["pkg-config", kind, "libdpdk"], text=True).split() for kind in ("--cflags", "--libs")}
-        subprocess.run([compiler, "-O3", "-pthread", *flags["--cflags"], str(source), "-o", str(program), *flags["--libs"]], check=True)
-    return program
-
-
 def build_program(source: str) -> Path:
     """Compile a C program of bench/ for this very machine, the floor having every advantage; return it."""
     compiler = shutil.which("cc")
