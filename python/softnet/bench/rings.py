@@ -1,0 +1,225 @@
+"""What our rings do: each function is one measurement, of the same shape as those of bench/peers."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fastring.memory import Arena
+from fastring.ring import Ring
+from fastring.ring_loops import Meeting, bounce, consume, ping, pong, produce, push_pop
+from softnet.bench.partner import Partner
+
+T = TypeVar("T")
+
+STRATEGIES = ("cached",)  # between one producer and one consumer
+MANY_STRATEGIES: tuple[str, ...] = ()  # between any number of both
+STRIDE = 1536  # bytes of a payload's slot
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """Nanoseconds there and back."""
+
+    mean: float
+    p50: float
+    p99: float
+    p99_9: float
+
+
+def make_ring(strategy: str, capacity: int, arena: Arena | None = None) -> Ring:
+    if strategy != "cached":
+        raise ValueError(f"no ring strategy is called {strategy!r}")
+    return Ring(capacity, arena=arena)
+
+
+def cpus() -> list[int]:
+    """The cores this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def in_threads(jobs: Sequence[tuple[int, Callable[[], T]]]) -> list[T]:
+    """Run each job in a thread of its own on its CPU; what they return. Raises what one of them raised."""
+    found: list[Any] = [None] * len(jobs)
+    errors: list[BaseException] = []
+
+    def run(number: int, cpu: int, job: Callable[[], T]) -> None:
+        try:
+            os.sched_setaffinity(0, {cpu})  # of this thread alone
+            found[number] = job()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number, *job)) for number, job in enumerate(jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return found
+
+
+def _took(results: Sequence[Sequence[int]]) -> int:
+    """From the first beginning to the last end."""
+    return max(result[1] for result in results) - min(result[0] for result in results)
+
+
+def _check_sum(found: int, items: int) -> None:
+    if found % 2**64 != items * (items - 1) // 2 % 2**64:
+        raise RuntimeError("items were lost")
+
+
+def throughput(
+    strategy: str,
+    *,
+    capacity: int = 1024,
+    bulk: int = 32,
+    items: int = 1_000_000,
+    cpus: Sequence[int],
+    producers: int = 1,
+    consumers: int = 1,
+    spins: int = 0,
+) -> float:
+    """Nanoseconds an item between threads, on `cpus` in turn. `spins`: waits between two yields, for more threads than CPUs."""
+    items -= items % (bulk * producers * consumers)
+    meeting = Meeting(producers + consumers, spins=spins)
+    share, part = items // producers, items // consumers
+    with make_ring(strategy, capacity) as ring:
+        work: list[Callable[[], tuple[int, ...]]] = []
+        for number in range(producers):
+            work.append(partial(produce, ring, meeting, number * share, share, bulk))
+        for _ in range(consumers):
+            work.append(partial(consume, ring, meeting, part, bulk))
+        results = in_threads([(cpus[number % len(cpus)], job) for number, job in enumerate(work)])
+    _check_sum(sum(result[2] for result in results[producers:]), items)
+    return _took(results) / items
+
+
+def throughput_to(partner: Partner, strategy: str, *, capacity: int = 1024, bulk: int = 32, items: int = 1_000_000, cpu: int) -> float:
+    """The same from this process to another."""
+    items -= items % bulk
+    with make_ring(strategy, capacity, partner.arena) as ring:
+        meeting = Meeting(2, arena=partner.arena)
+        partner.ask("consume", ring=ring.offset, meeting=meeting.offset, items=items, bulk=bulk)
+        sent = in_threads([(cpu, lambda: produce(ring, meeting, 0, items, bulk))])
+        taken = partner.answer()
+        partner.arena.free(meeting.offset)
+    _check_sum(taken[2], items)
+    return _took([*sent, taken]) / items
+
+
+def _round_trip(times: np.ndarray[Any, Any]) -> RoundTrip:
+    p50, p99, p99_9 = np.percentile(times, (50, 99, 99.9))
+    return RoundTrip(float(times.mean()), float(p50), float(p99), float(p99_9))
+
+
+def round_trip(strategy: str, *, capacity: int = 1024, rounds: int = 20_000, cpus: Sequence[int]) -> RoundTrip:
+    """One item there and back through two rings, between two threads."""
+    times: Any = np.ones(rounds, dtype=np.uint32)
+    meeting = Meeting(2)
+    with make_ring(strategy, capacity) as there, make_ring(strategy, capacity) as back:
+        in_threads([(cpus[0], lambda: ping(there, back, meeting, times)), (cpus[1], lambda: pong(there, back, meeting, rounds))])
+    return _round_trip(times)
+
+
+def round_trip_to(partner: Partner, strategy: str, *, capacity: int = 1024, rounds: int = 20_000, cpu: int) -> RoundTrip:
+    """The same from this process to another and back."""
+    times: Any = np.ones(rounds, dtype=np.uint32)
+    arena = partner.arena
+    with make_ring(strategy, capacity, arena) as there, make_ring(strategy, capacity, arena) as back:
+        meeting = Meeting(2, arena=arena)
+        partner.ask("pong", there=there.offset, back=back.offset, meeting=meeting.offset, rounds=rounds)
+        in_threads([(cpu, lambda: ping(there, back, meeting, times))])
+        partner.answer()
+        arena.free(meeting.offset)
+    return _round_trip(times)
+
+
+def single(strategy: str, *, capacity: int = 1024, bulk: int = 32, items: int = 1_000_000, cpu: int) -> float:
+    """Nanoseconds an item, in and out again by one thread."""
+    items -= items % bulk
+    with make_ring(strategy, capacity) as ring:
+        [result] = in_threads([(cpu, lambda: push_pop(ring, items, bulk))])
+    _check_sum(result[2], items)
+    return (result[1] - result[0]) / items
+
+
+def line_round_trip(cpus: Sequence[int], rounds: int = 5_000) -> float:
+    """Nanoseconds that a bare cache line takes from one CPU to the other and back: what no ring can beat."""
+    meeting = Meeting(2)
+    results = in_threads([(cpus[0], lambda: bounce(meeting, rounds, True)), (cpus[1], lambda: bounce(meeting, rounds, False))])
+    return _took(results) / rounds
+
+
+def python_items(partner: Partner, strategy: str = "cached", *, capacity: int = 65_536, burst: int = 256, items: int, cpu: int) -> float:
+    """Nanoseconds an item from Python to Python in another process, in NumPy arrays of `burst`."""
+    items -= items % burst
+    numbers = np.arange(burst, dtype=np.uint64)
+
+    def send(ring: Ring) -> int:
+        start = time.perf_counter_ns()
+        for first in range(0, items, burst):
+            batch: Any = numbers + np.uint64(first)
+            done = 0
+            while done < burst:
+                done += ring.push_burst(batch[done:] if done else batch)
+        return start
+
+    with make_ring(strategy, capacity, partner.arena) as ring:
+        partner.ask("take_items", ring=ring.offset, items=items, burst=burst)
+        [start] = in_threads([(cpu, lambda: send(ring))])
+        total = partner.answer()
+        took = time.perf_counter_ns() - start
+    _check_sum(total, items)
+    return took / items
+
+
+def python_payloads(
+    partner: Partner, strategy: str = "cached", *, slots: int = 1024, burst: int = 256, size: int = 1500, count: int, cpu: int
+) -> float:
+    """Nanoseconds a payload of `size` bytes from Python to Python in another process.
+
+    Payloads are copied into slots of shared memory; the slots' numbers go there through a ring, and come back through another one. The
+    receiver looks at each where it lies.
+    """
+    arena = partner.arena
+    count -= count % burst
+    area = arena.alloc(slots * STRIDE)
+    shared: Any = np.frombuffer(memoryview(arena), dtype=np.uint8, count=slots * STRIDE, offset=area).reshape(slots, STRIDE)
+    payloads = np.zeros((burst, size), dtype=np.uint8)
+    numbers = payloads[:, :8].view(np.uint64)[:, 0]
+
+    def send(ring: Ring, empty: Ring) -> int:
+        free: Any = np.empty(burst, dtype=np.uint64)
+        start = time.perf_counter_ns()
+        for first in range(0, count, burst):
+            numbers[:] = np.arange(first, first + burst, dtype=np.uint64)
+            done = 0
+            while done < burst:
+                if got := empty.pop_burst(free[: burst - done]):
+                    shared[free[:got].astype(np.intp), :size] = payloads[done : done + got]
+                    sent = 0
+                    while sent < got:
+                        sent += ring.push_burst(free[sent:got])
+                    done += got
+        return start
+
+    with make_ring(strategy, slots, arena) as ring, make_ring(strategy, slots, arena) as empty:
+        all_slots: Any = np.arange(slots, dtype=np.uint64)
+        empty.push_bulk(all_slots)
+        partner.ask("take_payloads", ring=ring.offset, empty=empty.offset, area=area, slots=slots, stride=STRIDE, size=size, count=count,
+                    burst=burst)
+        [start] = in_threads([(cpu, lambda: send(ring, empty))])
+        total = partner.answer()
+        took = time.perf_counter_ns() - start
+    arena.free(area)
+    _check_sum(total, count)
+    return took / count

@@ -1,0 +1,100 @@
+"""Several things measured in turns: medians, spreads, and how one compares with the best of the others."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+Measure = Callable[[], float]
+
+
+@dataclass
+class Series:
+    """What one of them measured, one value a round: less is better, as nanoseconds are."""
+
+    name: str
+    ours: bool = False
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def least(self) -> float:
+        return min(self.values)
+
+    @property
+    def most(self) -> float:
+        return max(self.values)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One question's series. `ratio` pairs values of the same round: the machine was the same for both, whatever it was in others."""
+
+    title: str
+    series: list[Series]
+    unit: str = "ns an item"
+
+    @property
+    def best_peer(self) -> Series | None:
+        """Of those that are not ours."""
+        return min((one for one in self.series if not one.ours), key=lambda one: one.median, default=None)
+
+    def named(self, name: str) -> Series:
+        return next(one for one in self.series if one.name == name)
+
+    def ratio(self, one: Series, to: Series | None = None) -> float | None:
+        """How many times as fast as the best peer, or as `to`: the median of its rounds. None where there is nobody."""
+        to = to or self.best_peer
+        if to is None:
+            return None
+        return statistics.median(theirs / ours for ours, theirs in zip(one.values, to.values, strict=True))
+
+    def __str__(self) -> str:
+        peer = self.best_peer
+        against = "" if peer is None else f"times as fast as {peer.name}"
+        rounds = len(self.series[0].values) if self.series else 0
+        rows = [("", f"median {self.unit}", "min..max", against)]
+        for one in sorted(self.series, key=lambda one: one.median):
+            ratio = self.ratio(one)
+            rows.append((one.name, figure(one.median), f"{figure(one.least)}..{figure(one.most)}", "" if ratio is None else f"{ratio:.2f}"))
+        return "\n".join([f"{self.title}, {rounds} rounds", *aligned(rows)])
+
+
+def compare(
+    title: str,
+    measures: Mapping[str, Measure],
+    *,
+    ours: Sequence[str],
+    rounds: int = 5,
+    unit: str = "ns an item",
+    between: Callable[[], object] = lambda: None,
+) -> Comparison:
+    """Run all `measures`, by name, in each round, each round beginning with another of them. `between`: called before each round.
+
+    One run of each beforehand, not counted, warms up.
+    """
+    series = [Series(name, name in ours) for name in measures]
+    for measure in measures.values():
+        measure()
+    for turn in range(rounds):
+        between()
+        for number in range(len(series)):
+            one = series[(turn + number) % len(series)]
+            one.values.append(measures[one.name]())
+    return Comparison(title, series, unit)
+
+
+def figure(value: float) -> str:
+    """Three digits, or all that are left of the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table, the first column to the left and the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  " + "  ".join(cell.rjust(width) if column else cell.ljust(width)
+                             for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]

@@ -1,0 +1,83 @@
+"""Rings measured by softnet.bench: between threads, between processes, and from Python, each checked for lost items."""
+
+import os
+
+import pytest
+
+from fastring.ring import Ring
+from softnet.bench import rings
+from softnet.bench.partner import Partner, PartnerError
+
+CPUS = (rings.cpus() * 2)[:2]
+pytestmark = pytest.mark.skipif(len(rings.cpus()) < 2, reason="two sides that spin need two CPUs")
+
+
+@pytest.fixture(scope="module")
+def partner():
+    with Partner(CPUS[1]) as partner:
+        yield partner
+
+
+@pytest.mark.parametrize("strategy", rings.STRATEGIES)
+@pytest.mark.parametrize("bulk", [1, 32])
+def test_between_threads(strategy, bulk):
+    assert rings.throughput(strategy, bulk=bulk, items=10_000, cpus=CPUS) > 0
+
+
+@pytest.mark.parametrize("strategy", rings.STRATEGIES)
+@pytest.mark.parametrize("bulk", [1, 32])
+def test_between_processes(strategy, bulk, partner):
+    before = partner.arena.allocated
+    assert rings.throughput_to(partner, strategy, bulk=bulk, items=10_000, cpu=CPUS[0]) > 0
+    assert partner.arena.allocated == before
+
+
+@pytest.mark.parametrize("strategy", rings.STRATEGIES)
+def test_on_one_thread(strategy):
+    assert rings.single(strategy, items=10_000, cpu=CPUS[0]) > 0
+
+
+@pytest.mark.parametrize("strategy", rings.STRATEGIES)
+def test_round_trips(strategy, partner):
+    for trip in (rings.round_trip(strategy, rounds=200, cpus=CPUS), rings.round_trip_to(partner, strategy, rounds=200, cpu=CPUS[0])):
+        assert 0 < trip.p50 <= trip.p99 <= trip.p99_9
+
+
+def test_from_python_to_python(partner):
+    before = partner.arena.allocated
+    assert rings.python_items(partner, items=10_240, cpu=CPUS[0]) > 0
+    assert rings.python_payloads(partner, count=1024, cpu=CPUS[0]) > 0
+    assert partner.arena.allocated == before
+
+
+def test_a_strategy_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="fastest"):
+        rings.make_ring("fastest", 64)
+
+
+def test_measuring_leaves_this_thread_where_it_may_run():
+    before = os.sched_getaffinity(0)
+    rings.single("cached", items=1000, cpu=CPUS[0])
+    assert os.sched_getaffinity(0) == before
+
+
+def test_an_error_in_the_other_process_is_told_here(partner):
+    partner.ask("consume", ring=0, meeting=0, items=1, bulk=1)
+    with pytest.raises(PartnerError, match="there is no ring at offset 0x0"):
+        partner.answer()
+
+
+def test_another_process_that_is_gone_is_an_error():
+    with Partner(CPUS[1]) as partner:
+        os.kill(partner.pid, 9)
+        partner.ask("bounce", meeting=0, rounds=1)
+        with pytest.raises(PartnerError, match="is gone"):
+            partner.answer()
+
+
+def test_lost_items_are_noticed(monkeypatch):
+    monkeypatch.setattr(rings, "make_ring", lambda *_: Ring(64))
+    monkeypatch.setattr(rings, "consume", lambda *_: (0, 1, 5))
+    monkeypatch.setattr(rings, "produce", lambda *_: (0, 1))
+    with pytest.raises(RuntimeError, match="items were lost"):
+        rings.throughput("cached", items=320, cpus=CPUS)
