@@ -5,3 +5,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "peers")]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for table in getattr(config, "ring_tables", ()):
+        terminalreporter.write_line("")
+        for line in table.splitlines():
+            terminalreporter.write_line(line)

@@ -1,110 +1,91 @@
-"""Ring against DPDK's rte_ring: the same loops, the same two cores, alternating in one session. Figures are ratios.
+"""Rings compared, a question at a time: ours and other people's take turns, and each is told beside the best of the others.
 
-    pytest bench/test_ring.py -s
+    pytest bench/test_ring.py --benchmark-group-by=group
+
+What was measured in turns is handed to pytest-benchmark afterwards, a second for each nanosecond. Tables with ratios follow at the end.
 """
 
-import os
-import statistics
-import threading
-import time
-from pathlib import Path
+from functools import cache
 
-import peers
 import pytest
-import rings
+from peers import Unavailable
+from ring_questions import QUESTIONS, partner, two_cpus
 
 from fastring.ring import Ring
-
-PEERS = Path(__file__).resolve().parent / "peers"
-
-CAPACITY, BULK, RUNS = 1024, 32, 7
-ITEMS = 20_000_000 // BULK * BULK
+from softnet.bench.machine import Noise, describe
 
 
-def build(what, *args):
+class Clock:
+    """The time that a measurement of before took passes when it is played."""
+
+    seconds = 0.0
+
+    def play(self, value):
+        self.seconds += value
+
+    def __call__(self):
+        return self.seconds
+
+
+clock = Clock()
+
+
+def the_clock():
+    return clock()
+
+
+@pytest.fixture(scope="module")
+def noise(request):
     try:
-        return what(*args)
-    except peers.Unavailable as reason:
+        watch = Noise(two_cpus(), pids=[partner().pid])
+    except Unavailable as reason:
         pytest.skip(str(reason))
+    yield watch
+    told = ", ".join(f"{name} {what}" for name, what in describe().items())
+    request.config.ring_tables = [*map(str, answers.values()), f"measured on: {told}", watch.verdict()]
+    partner().close()
 
 
-@pytest.fixture(scope="module")
-def loops():
-    return build(peers.build_extension, PEERS / "ring_threads.pyx")
+answers = {}
 
 
-@pytest.fixture(scope="module")
-def rte_ring():
-    peer = rings.PEERS[0]
-    build(peer.build)
-    return peer
+@cache
+def answer(name, noise):
+    answers[name] = QUESTIONS[name].answer(noise)
+    return answers[name]
 
 
-@pytest.fixture(scope="module")
-def two_cpus():
-    cpus = sorted(os.sched_getaffinity(0))
-    if len(cpus) < 2:
-        pytest.skip("two threads need two CPUs")
-    return cpus[:2]
+CASES = [(asked.name, who) for asked in QUESTIONS.values() for who in asked.measures]
 
 
-def fastring_pair(loops, cpus, bulk=BULK, items=ITEMS):
-    """Nanoseconds per item from one pinned thread to another."""
-    ring, results = Ring(CAPACITY), []
-
-    def run(cpu, loop):
-        os.sched_setaffinity(0, {cpu})      # of this thread alone
-        results.append(loop(ring, items, bulk))
-
-    loops.rendezvous_reset()
-    threads = [threading.Thread(target=run, args=pair) for pair in zip(cpus, (loops.produce, loops.consume), strict=True)]
-    start = time.perf_counter_ns()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    elapsed = time.perf_counter_ns() - start
-    assert sorted(results, key=lambda r: r is not None) == [None, items * (items - 1) // 2 % 2**64], "items were lost"
-    return elapsed / items
+@pytest.mark.parametrize(("name", "who"), CASES, ids=[f"{name}: {who}" for name, who in CASES])
+@pytest.mark.benchmark(timer=the_clock)
+def test_ring(benchmark, noise, name, who):
+    if reason := QUESTIONS[name].missing().get(who):
+        pytest.skip(reason)
+    found = answer(name, noise)
+    one = found.named(who)
+    benchmark.group = f"{name} ({found.unit})"
+    values = iter(one.values)
+    benchmark.pedantic(lambda: clock.play(next(values)), rounds=len(one.values))
+    benchmark.extra_info["of the best peer"] = found.ratio(one)
 
 
-def rte_ring_pair(peer, cpus, bulk=BULK, items=ITEMS):
-    return peer.run(capacity=CAPACITY, bulk=bulk, items=items, cpus=",".join(map(str, cpus)))["ns"]
-
-
-@pytest.mark.parametrize("bulk", [1, 8, 32])
-def test_two_threads_bulk_against_rte_ring(loops, rte_ring, two_cpus, capsys, bulk):
-    items = ITEMS // 4 if bulk == 1 else ITEMS
-    ours, theirs = [], []
-    for _ in range(RUNS):
-        ours.append(fastring_pair(loops, two_cpus, bulk, items))
-        theirs.append(rte_ring_pair(rte_ring, two_cpus, bulk, items))
-    ratio = statistics.median(theirs) / statistics.median(ours)
-    with capsys.disabled():
-        print(f"\nring, bulk {bulk}, two threads: {ratio:.2f} x the items per second of rte_ring SP/SC "
-              f"({statistics.median(ours):.2f} against {statistics.median(theirs):.2f} ns an item, medians of {RUNS})")
-    if bulk == BULK:
-        assert ratio >= 1
-
-
-def test_push_and_pop_on_one_thread(benchmark, loops):
-    ring, rounds = Ring(CAPACITY), 100_000
-    benchmark.extra_info["operations"] = rounds
-    total = benchmark(loops.push_pop, ring, rounds)
-    assert total == rounds * (rounds - 1) // 2
-
-
-def test_bulk_of_32_on_one_thread(benchmark, loops):
-    ring, rounds = Ring(CAPACITY), 10_000
-    benchmark.extra_info["operations"] = rounds
-    assert benchmark(loops.push_pop_bulk, ring, rounds, BULK) == 0
+def test_a_ring_is_as_fast_as_rte_ring_in_bulks(noise):
+    found = answer("which ring? two threads, bulks of 32", noise)
+    try:
+        theirs = found.named("rte_ring SP/SC")
+    except StopIteration:
+        pytest.skip("DPDK is not installed (Debian: libdpdk-dev)")
+    assert found.ratio(found.named("fastring cached"), theirs) >= 1
 
 
 def test_push_and_pop_from_python(benchmark):
-    ring = Ring(CAPACITY)
+    ring = Ring(1024)
 
     def push_pop():
         ring.push(7)
         return ring.pop()
 
+    benchmark.group = "one item from Python, one thread"
     assert benchmark(push_pop) == 7

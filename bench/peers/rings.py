@@ -42,6 +42,9 @@ class Peer:
             flags = {kind: subprocess.check_output(["pkg-config", kind, self.pkg_config], text=True).split() for kind in flags}
         elif not Path("/usr/include", self.header).exists():
             raise Unavailable(f"{self.name} is not installed (Debian: {self.package})")
+        return self._compile(compiler, path, flags)
+
+    def _compile(self, compiler: str, path: Path, flags: dict[str, list[str]]) -> Path:
         program = TARGET / "-".join(filter(None, (path.stem, self.sync)))
         newest = max(file.stat().st_mtime for file in (path, *HERE.glob("harness*.h")))
         if not program.exists() or program.stat().st_mtime < newest:
@@ -54,7 +57,7 @@ class Peer:
     def run(self, **options: object) -> dict[str, Any]:
         """One measurement: what the program prints. `options`: those of harness.h. Raises Unavailable."""
         arguments = [f"{name}={value}" for name, value in options.items()]
-        told = subprocess.run([self.build(), *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout
+        told = subprocess.run([self.build(), *arguments], stdout=subprocess.PIPE, text=True, check=True, timeout=120).stdout
         found: dict[str, Any] = json.loads(told)
         return found
 

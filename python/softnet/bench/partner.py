@@ -100,6 +100,12 @@ def _take_items(arena: Arena, ring: int, items: int, burst: int) -> int:
     return total
 
 
+def rows(numbers: Any) -> Any:
+    """Slot numbers as an index for NumPy: a slice where they follow each other, which is quicker by far."""
+    first, last = int(numbers[0]), int(numbers[-1])
+    return slice(first, last + 1) if last - first == len(numbers) - 1 else numbers.astype(np.intp)
+
+
 def _take_payloads(arena: Arena, ring: int, empty: int, area: int, slots: int, stride: int, size: int, count: int, burst: int) -> int:
     """Payloads where they lie, by the numbers of their slots, which go back when they were looked at. Returns the sum of their numbers."""
     payloads: Any = np.frombuffer(memoryview(arena), dtype=np.uint8, count=slots * stride, offset=area).reshape(slots, stride)
@@ -110,7 +116,7 @@ def _take_payloads(arena: Arena, ring: int, empty: int, area: int, slots: int, s
         while left:
             if got := source.pop_burst(out):
                 taken = out[:got]
-                total += int(numbers[taken.astype(np.intp)].sum())
+                total += int(numbers[rows(taken)].sum())
                 left -= got
                 while got:
                     got -= free.push_burst(taken[taken.size - got :])

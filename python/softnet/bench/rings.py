@@ -15,7 +15,7 @@ import numpy as np
 from fastring.memory import Arena
 from fastring.ring import Ring
 from fastring.ring_loops import Meeting, bounce, consume, ping, pong, produce, push_pop
-from softnet.bench.partner import Partner
+from softnet.bench.partner import Partner, rows
 
 T = TypeVar("T")
 
@@ -205,7 +205,7 @@ def python_payloads(
             done = 0
             while done < burst:
                 if got := empty.pop_burst(free[: burst - done]):
-                    shared[free[:got].astype(np.intp), :size] = payloads[done : done + got]
+                    shared[rows(free[:got]), :size] = payloads[done : done + got]
                     sent = 0
                     while sent < got:
                         sent += ring.push_burst(free[sent:got])

@@ -37,6 +37,7 @@ class Comparison:
     title: str
     series: list[Series]
     unit: str = "ns an item"
+    against: tuple[str, ...] = ()  # whom the table compares with, by name; else the best peer
 
     @property
     def best_peer(self) -> Series | None:
@@ -53,15 +54,19 @@ class Comparison:
             return None
         return statistics.median(theirs / ours for ours, theirs in zip(one.values, to.values, strict=True))
 
+    def rivals(self) -> list[Series]:
+        """Whom the table compares with."""
+        named = [one for one in self.series if one.name in self.against]
+        return named or [one for one in (self.best_peer,) if one is not None]
+
     def __str__(self) -> str:
-        peer = self.best_peer
-        against = "" if peer is None else f"times as fast as {peer.name}"
+        rivals = self.rivals()
         rounds = len(self.series[0].values) if self.series else 0
-        rows = [("", f"median {self.unit}", "min..max", against)]
+        rows = [("", f"median {self.unit}", "min..max", *(f"times {rival.name}" for rival in rivals))]
         for one in sorted(self.series, key=lambda one: one.median):
-            ratio = self.ratio(one)
-            rows.append((one.name, figure(one.median), f"{figure(one.least)}..{figure(one.most)}", "" if ratio is None else f"{ratio:.2f}"))
-        return "\n".join([f"{self.title}, {rounds} rounds", *aligned(rows)])
+            ratios = (self.ratio(one, rival) for rival in rivals)
+            rows.append((one.name, figure(one.median), f"{figure(one.least)}..{figure(one.most)}", *(f"{ratio:.2f}" for ratio in ratios)))
+        return "\n".join([f"{self.title}, {rounds} rounds, and how many times as fast as others", *aligned(rows)])
 
 
 def compare(
@@ -71,6 +76,7 @@ def compare(
     ours: Sequence[str],
     rounds: int = 5,
     unit: str = "ns an item",
+    against: tuple[str, ...] = (),
     between: Callable[[], object] = lambda: None,
 ) -> Comparison:
     """Run all `measures`, by name, in each round, each round beginning with another of them. `between`: called before each round.
@@ -85,7 +91,7 @@ def compare(
         for number in range(len(series)):
             one = series[(turn + number) % len(series)]
             one.values.append(measures[one.name]())
-    return Comparison(title, series, unit)
+    return Comparison(title, series, unit, against)
 
 
 def figure(value: float) -> str:

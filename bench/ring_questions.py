@@ -1,0 +1,178 @@
+"""What bench/test_ring.py asks about rings: who takes part in each question, and how one measurement of each is made.
+
+Each takes some milliseconds on a quiet machine, so that one round of all is over before a hypervisor has moved its CPUs.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from peers import HERE, Unavailable
+from rings import PEERS, Peer
+
+from softnet.bench import rings
+from softnet.bench.machine import Noise
+from softnet.bench.partner import Partner
+from softnet.bench.series import Comparison, Measure, compare
+
+ROUNDS = 7
+ITEMS, SINGLES, TRIPS = 2_000_000, 400_000, 10_000
+SPSC = tuple(peer for peer in PEERS if not peer.many)
+MANY = tuple(peer for peer in PEERS if peer.many)
+QUICK = tuple(peer for peer in SPSC if peer.name in ("rte_ring SP/SC", "Boost spsc_queue"))  # that have bulks: for sweeps
+
+
+@dataclass(frozen=True)
+class Question:
+    """`measures`: by name, one measurement of each who takes part. Those of ours begin with "fastring"."""
+
+    name: str
+    measures: dict[str, Measure] = field(hash=False)
+    unit: str = "ns an item"
+    rounds: int = ROUNDS
+    needed: dict[str, Callable[[], object]] = field(default_factory=dict, hash=False)  # raises Unavailable
+    against: tuple[str, ...] = ()  # whom the table compares with, if not the best of the others
+
+    def missing(self) -> dict[str, str]:
+        """Who cannot take part here, and why."""
+        found = {}
+        for name, build in self.needed.items():
+            try:
+                build()
+            except Unavailable as reason:
+                found[name] = str(reason)
+        return found
+
+    def answer(self, noise: Noise) -> Comparison:
+        missing = self.missing()
+        measures = {name: measure for name, measure in self.measures.items() if name not in missing}
+        ours = [name for name in measures if name.startswith("fastring")]
+        return compare(self.name, measures, ours=ours, rounds=self.rounds, unit=self.unit, against=self.against, between=noise.look)
+
+
+@cache
+def two_cpus() -> list[int]:
+    """The CPUs of the two sides. Raises Unavailable."""
+    if len(found := rings.cpus()) < 2:
+        raise Unavailable("two threads need two CPUs")
+    return found[:2]
+
+
+@cache
+def partner() -> Partner:
+    """The other process, for all questions."""
+    return Partner(two_cpus()[1])
+
+
+def theirs(peers: Sequence[Peer], value: str = "ns", **options: object) -> tuple[dict[str, Measure], dict[str, Callable[[], object]]]:
+    def measure(peer: Peer) -> Measure:
+        return lambda: float(peer.run(cpus=",".join(map(str, two_cpus())), **options)[value])
+
+    return {peer.name: measure(peer) for peer in peers}, {peer.name: peer.build for peer in peers}
+
+
+def question(name: str, ours: Callable[[str], float], peers: Sequence[Peer], *, strategies: Sequence[str] = rings.STRATEGIES,
+             unit: str = "ns an item", value: str = "ns", **options: object) -> Question:
+    """`ours`: one measurement of a strategy; `peers` are run with `options`, and `value` taken of what they print."""
+    measures = {f"fastring {strategy}": (lambda strategy=strategy: ours(strategy)) for strategy in strategies}
+    more, needed = theirs(peers, value, **options)
+    return Question(name, measures | more, unit, needed=needed)
+
+
+def throughput(bulk: int, capacity: int = 1024) -> Callable[[str], float]:
+    return lambda strategy: rings.throughput(strategy, capacity=capacity, bulk=bulk, items=items(bulk), cpus=two_cpus())
+
+
+def items(bulk: int) -> int:
+    return min(ITEMS, SINGLES * bulk)
+
+
+def which_ring() -> list[Question]:
+    asked = []
+    for bulk, told in ((32, "bulks of 32"), (1, "single items")):
+        asked.append(question(f"which ring? two threads, {told}", throughput(bulk), SPSC, bulk=bulk, items=items(bulk)))
+    asked.append(question(
+        "which ring? round trip between two threads", lambda strategy: rings.round_trip(strategy, rounds=TRIPS, cpus=two_cpus()).p50, SPSC,
+        unit="ns there and back, p50", value="p50", mode="roundtrip", items=TRIPS,
+    ))
+    shared = [peer for peer in SPSC if peer.processes]
+    for bulk, told in ((32, "bulks of 32"), (1, "single items")):
+        asked.append(question(
+            f"which ring? two processes, {told}",
+            lambda strategy, bulk=bulk: rings.throughput_to(partner(), strategy, bulk=bulk, items=items(bulk), cpu=two_cpus()[0]),
+            shared, bulk=bulk, items=items(bulk), processes=1,
+        ))
+    asked.append(question(
+        "which ring? round trip between two processes",
+        lambda strategy: rings.round_trip_to(partner(), strategy, rounds=TRIPS, cpu=two_cpus()[0]).p50, shared,
+        unit="ns there and back, p50", value="p50", mode="roundtrip", items=TRIPS, processes=1,
+    ))
+    for bulk, told in ((32, "bulks of 32"), (1, "single items")):
+        asked.append(question(
+            f"which ring? one thread, {told}",
+            lambda strategy, bulk=bulk: rings.single(strategy, bulk=bulk, items=ITEMS, cpu=rings.cpus()[0]),
+            SPSC, mode="single", bulk=bulk, items=ITEMS,
+        ))
+    for pairs, told in ((1, "one producer, one consumer"), (2, "two producers and two consumers on two cores")):
+        options = {"producers": pairs, "consumers": pairs, "spins": 64 if pairs > 1 else 0}
+        asked.append(question(
+            f"which ring for many? {told}, bulks of 32",
+            lambda strategy, options=options: rings.throughput(strategy, items=ITEMS // 4, cpus=two_cpus(), **options),
+            MANY, strategies=rings.MANY_STRATEGIES, items=ITEMS // 4, **options,
+        ))
+    return asked
+
+
+def which_batch_size() -> list[Question]:
+    return [question(f"which batch size? {bulk:3}", throughput(bulk), QUICK, bulk=bulk, items=items(bulk)) for bulk in (1, 4, 8, 32, 128)]
+
+
+def which_capacity() -> list[Question]:
+    return [
+        question(f"which capacity? {capacity:5}", throughput(32, capacity), QUICK, capacity=capacity, bulk=32, items=ITEMS)
+        for capacity in (64, 256, 1024, 4096, 16384)
+    ]
+
+
+# --- from Python
+
+QUEUES = ("faster-fifo", "faster-fifo many", "faster-fifo many, no pickle", "multiprocessing.Queue", "SimpleQueue, threads")
+ARRAYS = ("faster-fifo arrays", "multiprocessing.Queue arrays")
+AGAINST = ("faster-fifo many", "faster-fifo many, no pickle", "multiprocessing.Queue")
+COUNTS = {"faster": 25_600, "multip": 12_800, "Simple": 51_200}
+
+
+def python_queue(kind: str, what: str) -> float:
+    count = COUNTS[kind[:6]] * (20 if "arrays" in kind else 1)
+    command = [sys.executable, HERE / "queues.py", kind, what, str(count), ",".join(map(str, two_cpus()))]
+    return float(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120).stdout)["ns"])
+
+
+def has_faster_fifo() -> None:
+    try:
+        import faster_fifo  # noqa: F401
+    except ImportError:
+        raise Unavailable("faster-fifo is not installed (PyPI: faster-fifo)") from None
+
+
+def from_python() -> list[Question]:
+    asked = []
+    ours: dict[str, Measure] = {
+        "items": lambda: rings.python_items(partner(), items=2_000_000, cpu=two_cpus()[0]),
+        "payloads": lambda: rings.python_payloads(partner(), count=51_200, cpu=two_cpus()[0]),
+    }
+    for what, told in (("items", "small ints"), ("payloads", "payloads of 1500 bytes")):
+        kinds = QUEUES if what == "payloads" else QUEUES + ARRAYS
+        measures = {"fastring, NumPy bursts of 256": ours[what]}
+        measures |= {kind: (lambda kind=kind, what=what: python_queue(kind, what)) for kind in kinds}
+        needed = {kind: has_faster_fifo for kind in kinds if kind.startswith("faster-fifo")}
+        asked.append(Question(f"which queue for Python? {told}", measures, "ns each", 5, needed, AGAINST))
+    return asked
+
+
+QUESTIONS = {asked.name: asked for asked in (*which_ring(), *which_batch_size(), *which_capacity(), *from_python())}
