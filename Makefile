@@ -17,7 +17,7 @@ export PYTHONSAFEPATH := 1
 .SHELLFLAGS := -ec
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-guest bench bench-tools bench-guest lint debug sanitize fuzz fuzz-capture fuzz-vfio-user fuzz-coverage clean build
+.PHONY: help demo test test-guest bench bench-report bench-tools bench-guest lint debug sanitize fuzz fuzz-capture fuzz-vfio-user fuzz-coverage clean build
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +37,9 @@ test: build .venv/.extra-test  ## run the tests (ARGS="-k ring" for some of them
 
 bench: build .venv/.extra-bench  ## run the benchmarks
 	@.venv/bin/pytest bench $(ARGS)
+
+bench-report: build .venv/.extra-bench  ## rings beside other people's, as one HTML page with plots (ARGS="--rounds 5 --only capacity")
+	@.venv/bin/python bench/ring_report.py $(ARGS)
 
 bench-tools: build .venv/.extra-bench .venv/.extra-test  ## replay against tcpreplay on a veth pair, as root (ARGS="--runs 1 --seconds 10")
 	@.venv/bin/python bench/tools.py $(ARGS)
