@@ -24,6 +24,7 @@ ROUNDS = 7
 ITEMS, SINGLES, TRIPS = 2_000_000, 400_000, 10_000
 SPSC = tuple(peer for peer in PEERS if not peer.many)
 MANY = tuple(peer for peer in PEERS if peer.many)
+SWEPT = ("cached", "batched")
 QUICK = tuple(peer for peer in SPSC if peer.name in ("rte_ring SP/SC", "Boost spsc_queue"))  # that have bulks: for sweeps
 
 
@@ -77,11 +78,11 @@ def theirs(peers: Sequence[Peer], value: str = "ns", **options: object) -> tuple
 
 
 def question(name: str, ours: Callable[[str], float], peers: Sequence[Peer], *, strategies: Sequence[str] = rings.STRATEGIES,
-             unit: str = "ns an item", value: str = "ns", **options: object) -> Question:
+             unit: str = "ns an item", value: str = "ns", rounds: int = ROUNDS, **options: object) -> Question:
     """`ours`: one measurement of a strategy; `peers` are run with `options`, and `value` taken of what they print."""
     measures = {f"fastring {strategy}": (lambda strategy=strategy: ours(strategy)) for strategy in strategies}
     more, needed = theirs(peers, value, **options)
-    return Question(name, measures | more, unit, needed=needed)
+    return Question(name, measures | more, unit, rounds, needed)
 
 
 def throughput(bulk: int, capacity: int = 1024) -> Callable[[str], float]:
@@ -129,12 +130,16 @@ def which_ring() -> list[Question]:
 
 
 def which_batch_size() -> list[Question]:
-    return [question(f"which batch size? {bulk:3}", throughput(bulk), QUICK, bulk=bulk, items=items(bulk)) for bulk in (1, 4, 8, 32, 128)]
+    return [
+        question(f"which batch size? {bulk:3}", throughput(bulk), QUICK, strategies=SWEPT, rounds=5, bulk=bulk, items=items(bulk))
+        for bulk in (1, 4, 8, 32, 128)
+    ]
 
 
 def which_capacity() -> list[Question]:
     return [
-        question(f"which capacity? {capacity:5}", throughput(32, capacity), QUICK, capacity=capacity, bulk=32, items=ITEMS)
+        question(f"which capacity? {capacity:5}", throughput(32, capacity), QUICK, strategies=SWEPT, rounds=5, capacity=capacity, bulk=32,
+                 items=ITEMS)
         for capacity in (64, 256, 1024, 4096, 16384)
     ]
 

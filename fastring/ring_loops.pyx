@@ -102,6 +102,8 @@ cdef class Meeting:
 cdef int _check(Ring ring, uint32_t bulk) except -1:
     if ring.capacity == 0:
         raise ValueError("the ring is closed")
+    if ring.geometry.item_size != sizeof(uint64_t):
+        raise ValueError(f"items are of 8 bytes here, not {ring.geometry.item_size}")
     if not 0 < bulk <= min(ring.capacity, LARGEST_BULK):
         raise ValueError(f"a bulk is 1 to {min(ring.capacity, LARGEST_BULK)} items, not {bulk}")
     return 0
@@ -119,6 +121,7 @@ cdef bint _push_one_by_one(Ring ring, Wait* wait, uint64_t first, uint64_t items
         while not ring.enqueue(item):
             if not _relax(wait):
                 return False
+    ring.flush_writes()
     return True
 
 
@@ -133,6 +136,7 @@ cdef bint _push_bulks(Ring ring, Wait* wait, uint64_t first, uint64_t items, uin
             if not _relax(wait):
                 return False
         sent += bulk
+    ring.flush_writes()
     return True
 
 
@@ -206,6 +210,7 @@ cdef bint _ping(Ring there, Ring back, Wait* wait, uint32_t* times, uint64_t rou
         while not there.enqueue(i):
             if not _relax(wait):
                 return False
+        there.flush_writes()
         while not back.dequeue(&item):
             if not _relax(wait):
                 return False
@@ -225,6 +230,7 @@ cdef bint _pong(Ring there, Ring back, Wait* wait, uint64_t rounds) noexcept nog
         while not back.enqueue(item):
             if not _relax(wait):
                 return False
+        back.flush_writes()
     return True
 
 
@@ -312,13 +318,17 @@ def push_pop(Ring ring not None, uint64_t items, uint32_t bulk):
         begun = _now()
         if bulk == 1:
             for sent in range(items):
-                done = done and ring.enqueue(sent) and ring.dequeue(&item)
+                done = done and ring.enqueue(sent)
+                ring.flush_writes()
+                done = done and ring.dequeue(&item)
                 total += item
         else:
             while sent + bulk <= items:
                 for i in range(bulk):
                     batch[i] = sent + i
-                done = done and ring.enqueue_bulk(batch, bulk) and ring.dequeue_bulk(batch, bulk)
+                done = done and ring.enqueue_bulk(batch, bulk)
+                ring.flush_writes()
+                done = done and ring.dequeue_bulk(batch, bulk)
                 for i in range(bulk):
                     total += batch[i]
                 sent += bulk

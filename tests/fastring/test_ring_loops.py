@@ -97,6 +97,11 @@ def test_a_closed_ring_is_refused():
         push_pop(ring, 8, 1)
 
 
+def test_items_that_are_not_numbers_are_refused():
+    with pytest.raises(ValueError, match="8 bytes here, not 16"):
+        push_pop(Ring(8, item_size=16), 8, 1)
+
+
 def test_a_meeting_outside_its_arena_is_refused():
     arena = Arena(4096)
     with pytest.raises(IndexError):

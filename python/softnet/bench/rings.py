@@ -19,8 +19,8 @@ from softnet.bench.partner import Partner, rows
 
 T = TypeVar("T")
 
-STRATEGIES = ("cached",)  # between one producer and one consumer
-MANY_STRATEGIES: tuple[str, ...] = ()  # between any number of both
+STRATEGIES = ("lamport", "cached", "batched", "slotflag")  # between one producer and one consumer
+MANY_STRATEGIES = ("mpmc", "headtail mt", "headtail rts", "headtail hts", "locked")  # between any number of both
 STRIDE = 1536  # bytes of a payload's slot
 
 
@@ -35,9 +35,10 @@ class RoundTrip:
 
 
 def make_ring(strategy: str, capacity: int, arena: Arena | None = None) -> Ring:
-    if strategy != "cached":
-        raise ValueError(f"no ring strategy is called {strategy!r}")
-    return Ring(capacity, arena=arena)
+    """A ring of one of the above, headtail by its `sync`, too."""
+    name, _, sync = strategy.partition(" ")
+    options: dict[str, Any] = {"strategy": name, "arena": arena, "sync": sync or None}
+    return Ring.create(capacity, **options)
 
 
 def cpus() -> list[int]:

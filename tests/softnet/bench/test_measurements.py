@@ -8,6 +8,7 @@ from fastring.ring import Ring
 from softnet.bench import rings
 from softnet.bench.partner import Partner, PartnerError
 
+ALL = (*rings.STRATEGIES, *rings.MANY_STRATEGIES)
 CPUS = (rings.cpus() * 2)[:2]
 pytestmark = pytest.mark.skipif(len(rings.cpus()) < 2, reason="two sides that spin need two CPUs")
 
@@ -18,13 +19,18 @@ def partner():
         yield partner
 
 
-@pytest.mark.parametrize("strategy", rings.STRATEGIES)
+@pytest.mark.parametrize("strategy", ALL)
 @pytest.mark.parametrize("bulk", [1, 32])
 def test_between_threads(strategy, bulk):
     assert rings.throughput(strategy, bulk=bulk, items=10_000, cpus=CPUS) > 0
 
 
-@pytest.mark.parametrize("strategy", rings.STRATEGIES)
+@pytest.mark.parametrize("strategy", rings.MANY_STRATEGIES)
+def test_between_several_of_both(strategy):
+    assert rings.throughput(strategy, items=4096, cpus=CPUS, producers=2, consumers=2, spins=64) > 0
+
+
+@pytest.mark.parametrize("strategy", ALL)
 @pytest.mark.parametrize("bulk", [1, 32])
 def test_between_processes(strategy, bulk, partner):
     before = partner.arena.allocated
@@ -32,12 +38,12 @@ def test_between_processes(strategy, bulk, partner):
     assert partner.arena.allocated == before
 
 
-@pytest.mark.parametrize("strategy", rings.STRATEGIES)
+@pytest.mark.parametrize("strategy", ALL)
 def test_on_one_thread(strategy):
     assert rings.single(strategy, items=10_000, cpu=CPUS[0]) > 0
 
 
-@pytest.mark.parametrize("strategy", rings.STRATEGIES)
+@pytest.mark.parametrize("strategy", ALL)
 def test_round_trips(strategy, partner):
     for trip in (rings.round_trip(strategy, rounds=200, cpus=CPUS), rings.round_trip_to(partner, strategy, rounds=200, cpu=CPUS[0])):
         assert 0 < trip.p50 <= trip.p99 <= trip.p99_9
