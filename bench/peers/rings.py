@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -50,8 +51,10 @@ class Peer:
         if not program.exists() or program.stat().st_mtime < newest:
             TARGET.mkdir(parents=True, exist_ok=True)
             chosen = [f"-DSYNC={self.sync}"] if self.sync else []
-            command = [compiler, "-O3", "-pthread", *flags["--cflags"], *chosen, str(path), "-o", str(program), *flags["--libs"]]
+            half_made = program.with_suffix(f".{os.getpid()}")  # others may be compiling it, or running it
+            command = [compiler, "-O3", "-pthread", *flags["--cflags"], *chosen, str(path), "-o", str(half_made), *flags["--libs"]]
             subprocess.run(command, check=True)
+            half_made.replace(program)
         return program
 
     def run(self, **options: object) -> dict[str, Any]:
