@@ -144,6 +144,24 @@ def which_capacity() -> list[Question]:
     ]
 
 
+def threads_or_processes() -> list[Question]:
+    """Ours in both, in the same rounds."""
+    first, second = (f"fastring cached, two {who}" for who in ("threads", "processes"))
+    asked = []
+    for bulk, told in ((32, "bulks of 32"), (1, "single items")):
+        measures: dict[str, Measure] = {
+            first: lambda bulk=bulk: throughput(bulk)("cached"),
+            second: lambda bulk=bulk: rings.throughput_to(partner(), "cached", bulk=bulk, items=items(bulk), cpu=two_cpus()[0]),
+        }
+        asked.append(Question(f"threads or processes? {told}", measures, against=(first,)))
+    trips: dict[str, Measure] = {
+        first: lambda: rings.round_trip("cached", rounds=TRIPS, cpus=two_cpus()).p50,
+        second: lambda: rings.round_trip_to(partner(), "cached", rounds=TRIPS, cpu=two_cpus()[0]).p50,
+    }
+    asked.append(Question("threads or processes? round trip", trips, "ns there and back, p50", against=(first,)))
+    return asked
+
+
 # --- from Python
 
 QUEUES = ("faster-fifo", "faster-fifo many", "faster-fifo many, no pickle", "multiprocessing.Queue", "SimpleQueue, threads")
@@ -180,4 +198,5 @@ def from_python() -> list[Question]:
     return asked
 
 
-QUESTIONS = {asked.name: asked for asked in (*which_ring(), *which_batch_size(), *which_capacity(), *from_python())}
+ASKED = (*which_ring(), *threads_or_processes(), *which_batch_size(), *which_capacity(), *from_python())
+QUESTIONS = {asked.name: asked for asked in ASKED}
