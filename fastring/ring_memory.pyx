@@ -189,6 +189,8 @@ cdef class RingMemory:
         ring.consumer.index = ring.consumer.published = ring.producer.other = read
         if self.geometry.strategy == SLOTFLAG:
             slotflag_settle(ring)
+        if self.geometry.strategy == BATCHED and load_acquire32(ring.read_head) - read <= write - read:
+            ring.consumer.index = load_acquire32(ring.read_head)    # taken by the last consumer, if not given back
         self.operations = operations_of(self.geometry.strategy)
         self.rings_bells = self.geometry.wait != POLL
         if self.geometry.strategy == CACHED and self.geometry.item_size == 8 and not self.rings_bells:

@@ -72,6 +72,7 @@ static inline uint8_t *fr_record_peek(struct fr_ring *r, uint32_t *length) {
 static inline void fr_record_take(struct fr_ring *r) {
     r->consumer.index += r->consumer.reserved;
     r->consumer.reserved = 0;
+    if (r->batch) fr_store_relaxed32(r->read_head, r->consumer.index); /* as in fr_batched_release */
 }
 
 static inline void fr_records_give_back(struct fr_ring *r) {

@@ -43,6 +43,11 @@ def ring_threads(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def kill_loops(tmp_path_factory):
+    return built(peers.build_extension, HERE / "kill_loops.pyx", tmp_path_factory.mktemp("kill_loops"))
+
+
+@pytest.fixture(scope="session")
 def stop_wake(tmp_path_factory):
     return built(peers.build_extension, HERE / "stop_wake.pyx", tmp_path_factory.mktemp("stop_wake"))
 
