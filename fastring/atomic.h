@@ -39,6 +39,7 @@
         return __atomic_compare_exchange_n(p, expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);               \
     }
 
+FASTRING_ATOMIC(8)
 FASTRING_ATOMIC(32)
 FASTRING_ATOMIC(64)
 

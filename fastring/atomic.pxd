@@ -1,8 +1,12 @@
 """Memory ordering on plain integers: the Cython face of atomic.h, and the only one."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef extern from "fastring/atomic.h" nogil:
+    uint8_t load_relaxed8 "fr_load_relaxed8"(const uint8_t* p)
+    void store_relaxed8 "fr_store_relaxed8"(uint8_t* p, uint8_t value)
+    uint8_t exchange8 "fr_exchange8"(uint8_t* p, uint8_t value)
+
     uint32_t load_acquire32 "fr_load_acquire32"(const uint32_t* p)
     uint32_t load_relaxed32 "fr_load_relaxed32"(const uint32_t* p)
     void store_release32 "fr_store_release32"(uint32_t* p, uint32_t value)

@@ -48,6 +48,11 @@ def kill_loops(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def pool_model(tmp_path_factory):
+    return built(peers.build_extension, HERE / "pool_model.pyx", tmp_path_factory.mktemp("pool_model"))
+
+
+@pytest.fixture(scope="session")
 def stop_wake(tmp_path_factory):
     return built(peers.build_extension, HERE / "stop_wake.pyx", tmp_path_factory.mktemp("stop_wake"))
 
