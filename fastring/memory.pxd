@@ -5,6 +5,9 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 cdef class Arena:
     cdef uint8_t* base              # first byte as this process sees it; a guard page before, another after the end
     cdef readonly uint64_t size     # bytes, whole pages
+    cdef readonly uint64_t page_size        # bytes of one; of a guard page, too
+    cdef readonly str pages         # what pages they are, and why no huge ones where these were asked for
+    cdef readonly object numa_node  # which all of it is on, or None: on whichever touches it first
     cdef int fd
     cdef bint writable
     cdef readonly str name

@@ -16,6 +16,8 @@ from cpython.buffer cimport PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuf
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove, memset
 
+from fastring.pages cimport bind_to_node, populate
+from fastring.pages import check_node, huge_memfd, why_no_huge_pages
 from fastring.sanitize cimport poison, unpoison
 
 cdef extern from "<sys/mman.h>" nogil:
@@ -30,49 +32,89 @@ cdef uint64_t IOVA_FIRST = 1 << 20      # below lie the holes of a PC's memory m
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
+def _pages_of(uint64_t size):
+    return f"{size >> 20} MB pages" if size >= 1 << 20 else f"{size >> 10} KB pages"
+
+
 cdef class Arena:
     """One block of memory that processes can share, DMA-coherent by construction.
 
     ``Arena(size)`` makes a new one, rounded up to whole pages and zeroed; ``Arena.attach(fd)`` maps a peer's.
+    `huge_pages`: True for 2 MB pages or an OSError that says why there are none; "try" for such pages where there are some, `pages`
+    telling what it became and why. `numa_node`: all memory on that node, an OSError ENODEV where the machine has none such.
     Supports the buffer protocol (the whole arena, as bytes). Control plane only: not thread-safe.
 
     Raises OSError: ENOMEM, or EPERM for a descriptor that is not sealed against resizing.
     """
 
-    def __cinit__(self, size=None, *, str name="fastring", int _fd=-1, bint _writable=True):
-        cdef int fd
-        cdef uint64_t length
+    def __cinit__(self, size=None, *, str name="fastring", huge_pages=False, numa_node=None, int _fd=-1, bint _writable=True):
         self.fd = -1
         self.name = name
         self.writable = _writable
-        if _fd < 0:
-            if size is None or not 0 < size < 1 << 46:
-                raise ValueError(f"Arena size must be 1 byte to 64 TiB, not {size}")
-            length = (<uint64_t>size + PAGE - 1) // PAGE * PAGE
-            fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            self.fd = fd
-            os.ftruncate(fd, length)
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
-        else:
-            self.fd = _fd
-            length = os.fstat(_fd).st_size
-        self.size = length
-        self._map()
+        self.numa_node = numa_node
         self._allocated = {}
-        self._holes = [[0, length]]
-        if _fd < 0:
-            poison(self.base, self.size)    # nothing is allocated yet
+        if _fd >= 0:
+            self.fd = _fd
+            self.size = os.fstat(_fd).st_size
+            self.page_size = os.fstatvfs(_fd).f_bsize
+            self.pages = _pages_of(self.page_size)
+            self._map()
+            self._holes = []            # the maker alone allocates
+            return
+        if size is None or not 0 < size < 1 << 46:
+            raise ValueError(f"Arena size must be 1 byte to 64 TiB, not {size}")
+        if huge_pages not in (False, True, "try"):
+            raise ValueError(f"huge_pages is True, False or 'try', not {huge_pages!r}")
+        if numa_node is not None:
+            check_node(numa_node)
+        why = ""
+        if huge_pages:
+            why = self._make_huge(size)
+            if why and huge_pages is True:
+                raise OSError(errno.ENOMEM, f"no huge pages for Arena {name!r}: {why}")
+        if self.base == NULL:
+            self._make(os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), PAGE, size)
+        self.pages = _pages_of(self.page_size) + (f"; no huge pages: {why}" if why else "")
+        self._holes = [[0, self.size]]
+        poison(self.base, self.size)    # nothing is allocated yet
+
+    def _make_huge(self, size):
+        """Of 2 MB pages; return why not, or "" if it is made."""
+        try:
+            self._make(*huge_memfd(self.name), size)
+            populate(self.base, self.size)
+        except (OSError, MemoryError) as error:
+            self._release()
+            return why_no_huge_pages(size) or error.strerror or str(error)
+        return ""
+
+    def _make(self, int fd, uint64_t page, uint64_t size):
+        self.fd = fd
+        self.page_size = page
+        self.size = (size + page - 1) // page * page
+        os.ftruncate(fd, self.size)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+        self._map()
+        if self.numa_node is not None:
+            bind_to_node(self.base, self.size, self.numa_node)
 
     cdef int _map(self) except -1:
         # Reserve one page more at either end and leave both unmapped: an overrun faults instead of reaching a neighbour.
-        cdef uint8_t* whole = <uint8_t*>c_mmap(NULL, self.size + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        cdef uint64_t page = self.page_size, reserved = self.size + 3 * page - PAGE
+        cdef uint8_t* whole = <uint8_t*>c_mmap(NULL, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        cdef uint8_t* first
         cdef int prot = PROT_READ | (PROT_WRITE if self.writable else 0)
         if whole == MAP_FAILED:
             raise MemoryError(f"no address space for an Arena of {self.size} bytes")
-        if c_mmap(whole + PAGE, self.size, prot, MAP_SHARED | MAP_FIXED, self.fd, 0) == MAP_FAILED:
-            c_munmap(whole, self.size + 2 * PAGE)
+        first = <uint8_t*>((<uint64_t>whole + page - 1) & ~(page - 1))      # huge pages begin at multiples of their size
+        if first > whole:
+            c_munmap(whole, first - whole)
+        if reserved > self.size + 2 * page + (first - whole):
+            c_munmap(first + self.size + 2 * page, reserved - self.size - 2 * page - (first - whole))
+        if c_mmap(first + page, self.size, prot, MAP_SHARED | MAP_FIXED, self.fd, 0) == MAP_FAILED:
+            c_munmap(first, self.size + 2 * page)
             raise OSError(errno.ENOMEM, f"cannot map the {self.size} bytes of Arena {self.name!r}")
-        self.base = whole + PAGE
+        self.base = first + page
         return 0
 
     @staticmethod
@@ -88,11 +130,9 @@ cdef class Arena:
             raise OSError(errno.EINVAL, f"descriptor {fd} is no memfd ({os.strerror(error.errno)})") from None
         if seals & (fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW) != fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW:
             raise OSError(errno.EPERM, f"descriptor {fd} is not sealed against resizing (F_SEAL_SHRINK and F_SEAL_GROW)")
-        if os.fstat(fd).st_size == 0 or os.fstat(fd).st_size % PAGE:
+        if os.fstat(fd).st_size == 0 or os.fstat(fd).st_size % os.fstatvfs(fd).f_bsize:
             raise OSError(errno.EINVAL, f"descriptor {fd} holds {os.fstat(fd).st_size} bytes, not whole pages")
-        arena = Arena(name="attached", _fd=os.dup(fd), _writable=writable)
-        arena._holes = []
-        return arena
+        return Arena(name="attached", _fd=os.dup(fd), _writable=writable)
 
     def alloc(self, uint64_t size, *, uint64_t align=64):
         """Reserve `size` zeroed bytes; return their offset. Raises OSError ENOMEM when no hole is large enough."""
@@ -139,6 +179,11 @@ cdef class Arena:
         return sum(self._allocated.values())
 
     @property
+    def huge_pages(self):
+        """Whether its pages are larger than the machine's ordinary ones."""
+        return self.page_size > PAGE
+
+    @property
     def address(self):
         """Address of the first byte in this process."""
         return <uint64_t>self.base
@@ -177,7 +222,7 @@ cdef class Arena:
     cdef void _release(self):
         if self.base != NULL:
             unpoison(self.base, self.size)
-            c_munmap(self.base - PAGE, self.size + 2 * PAGE)
+            c_munmap(self.base - self.page_size, self.size + 2 * self.page_size)
             self.base = NULL
         if self.fd >= 0:
             os.close(self.fd)
