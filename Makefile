@@ -17,10 +17,10 @@ export PYTHONSAFEPATH := 1
 .SHELLFLAGS := -ec
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-guest bench bench-report bench-tools bench-guest lint debug sanitize fuzz fuzz-capture fuzz-vfio-user fuzz-coverage clean build
+.PHONY: help demo test test-guest bench bench-report bench-tools bench-guest lint debug sanitize test-free-threaded fuzz fuzz-capture fuzz-vfio-user fuzz-coverage clean build
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: build  ## replay 11,000 real packets through both halves of the card and compare what arrived
 	@mkdir -p build
@@ -62,10 +62,10 @@ lint: build .venv/.extra-lint  ## ruff, cython-lint, mypy, and the type stubs he
 	    $$(find fastring e1000 -name '*.pyi' | sed 's|\.pyi$$||; s|/__init__$$||; s|/|.|g') || failed=1
 	[ -z "$$failed" ]
 
-# The two checking builds are installed, not editable, so that no module of the ordinary build is found first.
+# The two checking builds and that without a GIL are installed, not editable, so that no module of the ordinary build is found first.
 # The packaging tests build with the ordinary switches, and models have nothing of ours compiled: `make test` runs them. What sanitize leaves
 # out (tests/conftest.py) `make debug` runs.
-CHECKED_TESTS = FASTRING_INSTALLED=1 .venv-$@/bin/pytest --ignore tests/packaging --ignore tests/model $(ARGS)
+CHECKED_TESTS = FASTRING_INSTALLED=1 .venv-$(@:test-%=%)/bin/pytest --ignore tests/packaging --ignore tests/model $(ARGS)
 
 debug: .venv-debug/.built  ## build with assertions, bounds checks and UBSAN, and run the tests
 	@$(CHECKED_TESTS)
@@ -73,6 +73,9 @@ debug: .venv-debug/.built  ## build with assertions, bounds checks and UBSAN, an
 sanitize: .venv-sanitize/.built  ## build with all that and ASAN, and run the tests
 	@PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" $(CHECKED_TESTS) -m "not unsanitized and not slow and not guest"
+
+test-free-threaded: .venv-free-threaded/.built  ## run the tests without a GIL (FREE_THREADED=python3.14t for yours; else one is built first)
+	@PYTHON_GIL=0 $(CHECKED_TESTS)
 
 FUZZ_ENVIRONMENT = PYTHONHOME="$$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 
@@ -103,7 +106,7 @@ fuzz-coverage: build/fuzz-coverage/.built  ## branch coverage of the device by a
 
 clean:  ## remove all that was built, the virtual environments too
 	@$(remove_built)
-	rm -rf build dist .venv .venv-debug .venv-sanitize python/*.egg-info *.egg-info
+	rm -rf build dist .venv .venv-debug .venv-sanitize .venv-free-threaded python/*.egg-info *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find fastring e1000 python tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -182,17 +185,20 @@ remove_built = rm -rf build/lib.* build/temp.*; find fastring e1000 -name '*.pyx
 	$(call install,.venv,$*)
 	touch $@
 
-.venv-debug/.ready .venv-sanitize/.ready: .venv-%/.ready: $(HOW_TO_BUILD)
+.venv-free-threaded/.ready: PYTHON = $(or $(FREE_THREADED),$(shell tests/packaging/free_threaded.sh || echo python3.13t))
+.venv-free-threaded/.ready: export PIP_PREFER_BINARY := 1  # some newest release has no wheel for it
+.venv-debug/.ready .venv-sanitize/.ready .venv-free-threaded/.ready: .venv-%/.ready: $(HOW_TO_BUILD)
 	@echo "make: setting up .venv-$* and building fastring in it, which takes a few minutes"
 	$(call make_venv,.venv-$*)
 	$(call install,.venv-$*,test)
 	rm -rf build/$* build/cython-$*
+	find fastring e1000 -name '*.c' ! -newer setup.py -delete
 	touch $@
 
-# Its objects lie in build/debug or build/sanitize: one compiled for another build is never taken.
+# Its objects lie in a folder of build/ of their own: one compiled for another build is never taken.
 .venv-debug/.built: SWITCH := FASTRING_DEBUG=1
 .venv-sanitize/.built: SWITCH := FASTRING_SANITIZE=1
-.venv-debug/.built .venv-sanitize/.built: .venv-%/.built: .venv-%/.ready $(CODE)
+.venv-debug/.built .venv-sanitize/.built .venv-free-threaded/.built: .venv-%/.built: .venv-%/.ready $(CODE)
 	@[ ! -e $@ ] || [ .venv-$*/.ready -nt $@ ] || echo "make: sources changed, building .venv-$* again"
 	rm -rf build/$*/dist
 	$(call quietly,$(SWITCH) .venv-$*/bin/python setup.py build --build-base build/$* \

@@ -39,10 +39,19 @@ def napi_busy_loop(Napi napi not None, loop_end=None, *, bint prefer_busy_poll=F
             with nogil:
                 stop(napi, budget, prefer_busy_poll)
                 napi.softirq.let_go(True)
+    if napi.error is not None:
+        raise_error(napi)
+    return napi.busy_packets - before
+
+
+cdef int raise_error(Napi napi) except -1:
+    """What a poll left there: polls leave it holding the CPU."""
+    cdef bint held = napi.softirq.hold()
     error, napi.error = napi.error, None
+    napi.softirq.let_go(held)
     if error is not None:
         raise error
-    return napi.busy_packets - before
+    return 0
 
 
 cdef bint round_of(Napi napi, bint mine, bint prefer, int budget) except -1:

@@ -12,6 +12,7 @@ import fcntl
 import mmap
 import os
 
+cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove, memset
@@ -42,7 +43,7 @@ cdef class Arena:
     ``Arena(size)`` makes a new one, rounded up to whole pages and zeroed; ``Arena.attach(fd)`` maps a peer's.
     `huge_pages`: True for 2 MB pages or an OSError that says why there are none; "try" for such pages where there are some, `pages`
     telling what it became and why. `numa_node`: all memory on that node, an OSError ENODEV where the machine has none such.
-    Supports the buffer protocol (the whole arena, as bytes). Control plane only: not thread-safe.
+    Supports the buffer protocol (the whole arena, as bytes). Control plane only; alloc, free, close: any thread.
 
     Raises OSError: ENOMEM, or EPERM for a descriptor that is not sealed against resizing.
     """
@@ -134,6 +135,7 @@ cdef class Arena:
             raise OSError(errno.EINVAL, f"descriptor {fd} holds {os.fstat(fd).st_size} bytes, not whole pages")
         return Arena(name="attached", _fd=os.dup(fd), _writable=writable)
 
+    @cython.critical_section
     def alloc(self, uint64_t size, *, uint64_t align=64):
         """Reserve `size` zeroed bytes; return their offset. Raises OSError ENOMEM when no hole is large enough."""
         if size == 0 or align == 0 or align & (align - 1):
@@ -153,6 +155,7 @@ cdef class Arena:
         raise OSError(errno.ENOMEM, f"Arena {self.name!r} ({self.size} bytes) has no free {size} bytes; "
                                     f"{self.allocated} are allocated")
 
+    @cython.critical_section
     def free(self, uint64_t offset):
         """Give back what `alloc` returned. Raises ValueError for an offset that is not allocated (a double free)."""
         cdef uint64_t size
@@ -203,16 +206,19 @@ cdef class Arena:
         return self.fd
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
-        self.at(0, self.size)
-        PyBuffer_FillInfo(buffer, self, self.base, <Py_ssize_t>self.size, not self.writable, flags)
-        self._exports += 1
+        with cython.critical_section(self):
+            self.at(0, self.size)
+            PyBuffer_FillInfo(buffer, self, self.base, <Py_ssize_t>self.size, not self.writable, flags)
+            self._exports += 1
 
     def __releasebuffer__(self, Py_buffer* buffer):
-        self._exports -= 1
+        with cython.critical_section(self):
+            self._exports -= 1
 
     def __len__(self):
         return self.size
 
+    @cython.critical_section
     def close(self):
         """Unmap it and close the descriptor; again is harmless. Raises BufferError while views of it are alive."""
         if self._exports:
@@ -279,6 +285,7 @@ cdef class AddressSpace:
     def __dealloc__(self):
         free(self.iovas.region)
 
+    @cython.critical_section
     cpdef uint64_t map_pointer(self, uint64_t pointer, uint64_t size, object owner, bint writable=True, object iova=None) except? 0:
         """Map `size` bytes at `pointer`, kept alive by `owner`. `map` is the same for anything with the buffer protocol."""
         cdef uint64_t start
@@ -333,6 +340,7 @@ cdef class AddressSpace:
                 start = (end + 2 * PAGE - 1) // PAGE * PAGE     # a page unmapped between regions: an overrun aborts
         return start
 
+    @cython.critical_section
     def unmap(self, uint64_t iova):
         """Remove the region that starts at `iova`. Raises OSError ENOENT when there is none."""
         cdef uint32_t i
@@ -355,6 +363,7 @@ cdef class AddressSpace:
         return [(self.iovas.region[i].start, self.iovas.region[i].size, bool(self.iovas.region[i].writable))
                 for i in range(self.iovas.count)]
 
+    @cython.critical_section
     def read(self, uint64_t iova, uint64_t length):
         """Copy `length` bytes out, as a device would read them. Raises OSError EFAULT where a device gets a master abort."""
         cdef uint32_t hint = 0
@@ -365,6 +374,7 @@ cdef class AddressSpace:
             raise OSError(errno.EFAULT, f"{length} bytes at bus address {iova:#x} are not mapped")
         return source[:length]
 
+    @cython.critical_section
     def write(self, uint64_t iova, const uint8_t[::1] data):
         """Copy `data` in, as a device would write it. Raises OSError EFAULT where a device gets a master abort."""
         cdef uint32_t hint = 0

@@ -66,7 +66,7 @@ static void fr_on_sigbus(int number, siginfo_t *info, void *context) {
     errno = kept;
 }
 
-/* Install the handler, unless it is there: anybody may have put theirs in its place since. Caller holds the GIL. */
+/* Install the handler, unless it is there: anybody may have put theirs in its place since. Any thread: two at once do the same twice. */
 static void fr_catch_sigbus(void) {
     struct sigaction now, ours = {.sa_sigaction = fr_on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     if (sigaction(SIGBUS, NULL, &now) < 0 || ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == fr_on_sigbus))
@@ -84,14 +84,13 @@ static uint64_t fr_page_of(int fd) {
     return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Guard a mapping of whole pages until fr_unguard. NULL if the table is full: it is unguarded then. Caller holds the GIL. */
+/* Guard a mapping of whole pages until fr_unguard. NULL if the table is full: it is unguarded then. Any thread. */
 static struct fr_guarded *fr_guard(const void *base, uint64_t size, uint64_t page, uint32_t protection) {
     fr_catch_sigbus();
     for (struct fr_guarded *slot = fr_guarded; slot < fr_guarded + FR_GUARDED; slot++) {
         uint64_t turn = fr_load_relaxed64(&slot->turn);
-        if (turn & 3)
-            continue;
-        fr_store_relaxed64(&slot->turn, turn + 1);
+        if ((turn & 3) || !fr_compare_exchange64(&slot->turn, &turn, turn + 1))
+            continue; /* another's, or another thread was quicker */
         fr_fence_full(); /* a handler that sees what follows sees that the turn changed */
         fr_store_relaxed64(&slot->first, (uint64_t)(uintptr_t)base);
         fr_store_relaxed64(&slot->end, (uint64_t)(uintptr_t)base + size);

@@ -51,6 +51,17 @@ cdef inline void wait(uint32_t* rounds) noexcept nogil:
         usleep(50)
 
 
+cdef bint failed(list napis, list irqs):
+    """Whether a handler or a poll left an error behind. Takes none in its hands: without the GIL another thread may just put one there."""
+    for napi in napis:
+        if (<Napi>napi).error is not None or ((<Napi>napi).gro_context is not None and (<Napi>napi).gro_context.error is not None):
+            return True
+    for line in irqs:
+        if (<IrqLine>line).error is not None:
+            return True
+    return False
+
+
 cdef class Softirq(NapiScheduler):
     """One CPU's NET_RX softirq: interrupt lines, and a FIFO of NAPIs to poll within a budget and a time limit.
 
@@ -368,10 +379,17 @@ cdef class Softirq(NapiScheduler):
 
     cdef int raise_error(self) except -1:
         """Raise the first error that a handler or a poll left behind; who runs it without the GIL calls this now and then."""
-        for source in (*self._napis, *(napi.gro for napi in self._napis), *self._irqs):
-            if source is not None and source.error is not None:
-                error, source.error = source.error, None
-                raise error
+        cdef bint held
+        if not failed(self._napis, self._irqs):
+            return 0
+        held = self.hold()              # polls leave them there
+        try:
+            for source in (*self._napis, *(napi.gro for napi in self._napis), *self._irqs):
+                if source is not None and source.error is not None:
+                    error, source.error = source.error, None
+                    raise error
+        finally:
+            self.let_go(held)
         return 0
 
     @property
