@@ -15,6 +15,7 @@ from e1000.driver.tx_skb import MAX_OFFSET, start_xmit
 from softnet.ethernet import ETH_P_8021Q
 from softnet.netdev_features import ALL_TSO, CSUM_MASK, Feature
 from softnet.netdev_ops import NetdevTx
+from softnet.netdev_tx import count_tx_dropped
 from softnet.receive import SkbReceiver
 from softnet.skbuff import DropReason, SkBuff
 from softnet.validate_xmit import vlan_features_check
@@ -63,7 +64,7 @@ class Offloads:
     def start_xmit(self, skb: SkBuff, device: NetDevice) -> NetdevTx:
         """ndo_start_xmit."""
         if self.tx is None:
-            device.tx_dropped += 1
+            count_tx_dropped(device)
             skb.kfree(DropReason.DEV_READY)
             return NetdevTx.OK
         return start_xmit(self.tx, skb)

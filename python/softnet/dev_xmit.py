@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from softnet.ethernet import PACKET_OUTGOING
 from softnet.netdev_features import Feature
 from softnet.netdev_ops import NETDEV_TX_BUSY, NETDEV_TX_OK
-from softnet.netdev_tx import netdev_core_pick_tx
+from softnet.netdev_tx import count_tx_dropped, netdev_core_pick_tx
 from softnet.sch_generic import DEV_TX_WEIGHT, NET_XMIT_MASK, NET_XMIT_SUCCESS, Qdisc, qdisc_pkt_len_init
 from softnet.skbuff import DropReason, SkBuff
 from softnet.validate_xmit import validate_xmit_skb
@@ -97,7 +97,7 @@ def xmit_without_queue(skb: SkBuff, device: NetDevice, queue: NetdevQueue) -> in
 
 def _not_sent(skbs: list[SkBuff], device: NetDevice, reason: DropReason) -> int:
     for skb in skbs:
-        device.tx_dropped += 1
+        count_tx_dropped(device)
         skb.kfree(reason)
     return -errno.ENETDOWN
 

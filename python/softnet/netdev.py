@@ -24,6 +24,7 @@ from softnet.netdev_ops import NetDeviceOps, NetdevTx
 from softnet.netdev_queue import NetdevQueue
 from softnet.netdev_refs import DeviceRefs
 from softnet.netdev_rx_mode import AddrAssign
+from softnet.netdev_tx import count_tx_dropped
 from softnet.receive import Handler, RxHandler
 from softnet.rtnl import NetdevEvent
 from softnet.sch_generic import DEFAULT_TX_QUEUE_LEN, Qdisc, default_qdisc
@@ -314,7 +315,7 @@ class NetDevice(DeviceConfig, DeviceNapis, DeviceRefs):
         """dev_deactivate: what waits in the queues is dropped, nothing more is taken, the watchdog rests; the qdiscs are kept. rtnl."""
         self.watchdog.down()
         for queue in self.tx:
-            self.tx_dropped += queue.deactivate()
+            count_tx_dropped(self, queue.deactivate())
 
     # --- transmitting ---
 

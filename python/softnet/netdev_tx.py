@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("softnet")
 
+_counting = threading.Lock()
+
+
+def count_tx_dropped(device: NetDevice, packets: int = 1) -> None:
+    """dev_core_stats_tx_dropped_inc: the stack dropped so many before its driver got them. Any thread."""
+    with _counting:
+        device.tx_dropped += packets
+
 
 def netdev_core_pick_tx(device: NetDevice, skb: SkBuff) -> NetdevQueue:
     """The driver's choice (ndo_select_queue), or netdev_pick_tx's; noted in `skb.queue_mapping`. Any thread."""
@@ -85,7 +93,7 @@ def netif_set_real_num_tx_queues(device: NetDevice, count: int) -> None:
     with device.stack.rtnl:
         before, device.real_num_tx_queues = device.real_num_tx_queues, count
         for queue in device.tx[count:before]:  # qdisc_reset_all_tx_gt
-            device.tx_dropped += queue.reset()
+            count_tx_dropped(device, queue.reset())
         if count < before:  # netif_reset_xps_queues_gt
             left = {thread: tuple(index for index in queues if index < count) for thread, queues in device.xps.items()}
             device.xps = {thread: queues for thread, queues in left.items() if queues}

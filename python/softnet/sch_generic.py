@@ -16,6 +16,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING
 
 from softnet.gso import GsoError, gso_headers
+from softnet.netdev_tx import count_tx_dropped
 from softnet.skbuff import DropReason, GsoType, SkBuff
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class Noop(Qdisc):
 
     def push(self, skb: SkBuff) -> int:
         device = self.queue.device if skb.dev is None else skb.dev
-        device.tx_dropped += 1
+        count_tx_dropped(device)
         self._dropped.append((skb, DropReason.QDISC_DROP))
         return NET_XMIT_CN
 

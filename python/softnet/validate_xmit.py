@@ -8,6 +8,7 @@ from fastring.checksum import checksum
 from softnet.ethernet import ETH_ALEN, ETH_HLEN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6, VLAN_HLEN
 from softnet.gso import CHECKSUM_AT, GsoError, gso_headers, network_offset, skb_gso_ok, skb_gso_segment
 from softnet.netdev_features import CSUM_MASK, GSO_SOFTWARE, Feature
+from softnet.netdev_tx import count_tx_dropped
 from softnet.skbuff import (
     CHECKSUM_COMPLETE,
     CHECKSUM_NONE,
@@ -146,7 +147,7 @@ def validate_xmit_skb(skb: SkBuff, device: NetDevice) -> list[SkBuff]:
         finish(skb, features)
         return [skb]
     except (ChecksumError, GsoError) as error:
-        device.tx_dropped += 1
+        count_tx_dropped(device)
         skb.kfree(DropReason.SKB_GSO_SEG if isinstance(error, GsoError) else DropReason.SKB_CSUM)
         return []
 

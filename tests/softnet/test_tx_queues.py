@@ -171,6 +171,23 @@ def test_each_queue_has_a_byte_limit_of_its_own(make):
     assert driver.used == [1, 0, 1, 0]
 
 
+def test_what_threads_send_by_a_device_that_is_down_is_all_counted(make):
+    device, _ = make()
+    device.stop()
+
+    def send_many(number):
+        netif_set_xps_queue(device, threading.get_ident(), [number])
+        for _ in range(500):
+            dev_queue_xmit(SkBuff.from_bytes(bytes(60), dev=device))
+
+    threads = [threading.Thread(target=send_many, args=(number,)) for number in range(QUEUES)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert device.stats64.tx_dropped == 500 * QUEUES
+
+
 def test_fewer_queues_drop_what_waits_in_those_that_go_and_forget_them_in_xps(make, stack):
     device, driver = make()
     skbs = []
