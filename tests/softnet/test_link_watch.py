@@ -71,7 +71,7 @@ def test_it_asks_anew_when_it_has_missed_something(here):
 
 
 def test_there_is_no_such_interface(here):
-    with pytest.raises(OSError, match="no interface|No such device"), watching(here, "nowhere"):
+    with pytest.raises(OSError, match=r"no interface|No such device"), watching(here, "nowhere"):
         pass
 
 
