@@ -44,6 +44,7 @@ cdef extern from "fastring/ring_wait.h" nogil:
         uint32_t* armed
         int eventfd
     void ring_the_bell "fr_ring_bell"(fr_bell* bell)
+    uint32_t ready "fr_ready"(fr_ring* ring, bint items)
 
 
 cdef class RingMemory:

@@ -204,9 +204,7 @@ cdef class RingMemory:
 
     cdef uint32_t _ready(self, bint items) noexcept nogil:
         """Items there, or slots free, as everybody sees it."""
-        cdef uint32_t used = load_acquire32(self.ring.write_index) - load_acquire32(self.ring.read_index)
-        used = min(used, self.ring.capacity)
-        return used if items else self.ring.capacity - used
+        return ready(self.ring, items)
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         self._check_open()

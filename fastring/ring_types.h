@@ -10,12 +10,15 @@
 #include <stdint.h>
 #include <string.h>
 
-#ifndef FASTRING_MODEL
+#ifdef FASTRING_MODEL
+#include "seam.h"
+#else
 #include "fastring/atomic.h"
 #include "fastring/ring_patience.h"
 typedef uint32_t fr_atomic32;
 typedef uint64_t fr_atomic64;
-typedef uint64_t fr_unit; /* what items are made of: one or two */
+typedef uint32_t fr_own32; /* not shared, or one thread's at a time */
+typedef uint64_t fr_unit;  /* what items are made of: one or two */
 static inline void fr_units_in(fr_unit *to, const uint64_t *from, uint32_t n) { memcpy(to, from, n * sizeof *to); }
 static inline void fr_units_out(uint64_t *to, const fr_unit *from, uint32_t n) { memcpy(to, from, n * sizeof *to); }
 #endif
@@ -25,10 +28,10 @@ static inline void fr_units_out(uint64_t *to, const fr_unit *from, uint32_t n) {
 
 /* One side's own truth, and its last look at the other side. Where several share a side, only `broken` and `breaks` are used. */
 struct fr_side {
-    uint32_t index;       /* where this side goes on: of all items ever, modulo 2^32 */
-    uint32_t other;       /* the other side's index, as last seen */
-    uint32_t published;   /* how far the other side has been told */
-    uint32_t reserved;    /* items handed out by reserve or peek, and neither committed nor released yet */
+    fr_own32 index;       /* where this side goes on: of all items ever, modulo 2^32 */
+    fr_own32 other;       /* the other side's index, as last seen */
+    fr_own32 published;   /* how far the other side has been told */
+    fr_own32 reserved;    /* items handed out by reserve or peek, and neither committed nor released yet */
     fr_atomic32 broken;   /* an impossible value was seen: nothing goes through until a reset */
     fr_atomic32 breaks;   /* how often that happened */
 } __attribute__((aligned(FR_LINE)));

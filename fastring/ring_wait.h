@@ -7,14 +7,11 @@
 #ifndef FASTRING_RING_WAIT_H
 #define FASTRING_RING_WAIT_H
 
-#include <errno.h>
-#include <linux/futex.h>
-#include <poll.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
 #include "fastring/ring_types.h"
+
+#ifndef FASTRING_MODEL
+#include "fastring/ring_kernel.h"
+#endif
 
 struct fr_bell { /* one side's, private; the word is shared */
     fr_atomic32 *armed;
@@ -25,13 +22,10 @@ struct fr_bell { /* one side's, private; the word is shared */
 static inline void fr_ring_bell(struct fr_bell *bell) {
     fr_fence_full(); /* pairs with fr_arm: either we see it armed, or it sees what was published */
     if (fr_load_relaxed32(bell->armed) == 0 || fr_exchange32(bell->armed, 0) == 0) return;
-    if (bell->eventfd >= 0) {
-        uint64_t one = 1;
-        ssize_t ignored = write(bell->eventfd, &one, sizeof one); /* EAGAIN: it is readable as it is */
-        (void)ignored;
-    } else {
-        syscall(SYS_futex, bell->armed, FUTEX_WAKE, 1 << 30, NULL, NULL, 0);
-    }
+    if (bell->eventfd >= 0)
+        fr_eventfd_write(bell->eventfd);
+    else
+        fr_futex_wake(bell->armed);
 }
 
 static inline void fr_arm(struct fr_bell *bell) {
@@ -39,15 +33,17 @@ static inline void fr_arm(struct fr_bell *bell) {
     fr_fence_full(); /* pairs with fr_ring_bell; the caller looks at the ring again after it */
 }
 
-/* Sleep until the bell rings, or for so long; errno's value, or 0. */
-static inline int fr_park(struct fr_bell *bell, int64_t nanoseconds) {
-    struct timespec t = {nanoseconds / 1000000000, nanoseconds % 1000000000};
-    if (bell->eventfd < 0) return syscall(SYS_futex, bell->armed, FUTEX_WAIT, 1, &t, NULL, 0) == 0 ? 0 : errno;
-    struct pollfd readable = {bell->eventfd, POLLIN, 0};
-    int ready = ppoll(&readable, 1, &t, NULL);
-    uint64_t count;
-    if (ready > 0 && read(bell->eventfd, &count, sizeof count) < 0) return errno;
-    return ready < 0 ? errno : 0;
+/* Items there, or slots free, as everybody sees it. */
+static inline uint32_t fr_ready(struct fr_ring *r, int items) {
+    uint32_t used = fr_least(fr_load_acquire32(r->write_index) - fr_load_acquire32(r->read_index), r->capacity);
+    return items ? used : r->capacity - used;
+}
+
+/* Sleep until the bell rings, or for so long, unless n are ready; errno's value, or 0. */
+static inline int fr_park(struct fr_ring *r, struct fr_bell *bell, int items, uint32_t n, int64_t nanoseconds) {
+    fr_arm(bell);
+    if (fr_ready(r, items) >= n) return 0; /* published before it was armed */
+    return bell->eventfd < 0 ? fr_futex_wait(bell->armed, nanoseconds) : fr_eventfd_wait(bell->eventfd, nanoseconds);
 }
 
 #endif

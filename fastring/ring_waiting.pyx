@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 
 from fastring.atomic cimport cpu_relax
 from fastring.ring_geometry cimport EVENTFD
-from fastring.ring_memory cimport batched_flush, batched_flush_reads, is_broken, ring_the_bell
+from fastring.ring_memory cimport batched_flush, batched_flush_reads, fr_ring, is_broken, ring_the_bell
 
 from fastring.ring_memory import BrokenRing
 
@@ -14,7 +14,7 @@ cdef extern from "fastring/ring_patience.h" nogil:
 
 cdef extern from "fastring/ring_wait.h" nogil:
     void arm "fr_arm"(fr_bell* bell)
-    int park "fr_park"(fr_bell* bell, int64_t nanoseconds)
+    int park "fr_park"(fr_ring* ring, fr_bell* bell, bint items, uint32_t n, int64_t nanoseconds)
 
 cdef enum:
     PARK_AT_MOST = 100_000_000      # ns: a peer that dies or lies rings no bell
@@ -85,9 +85,7 @@ cdef class RingWaiting(RingMemory):
                     else:
                         self.flush_writes()
                     slice = min(until - time, PARK_AT_MOST if self.rings_bells else POLL_EVERY)
-                    arm(bell)
-                    if self._ready(items) < n:      # again, after the fence: published before it was armed
-                        park(bell, slice)
+                    park(self.ring, bell, items, n, slice)
             if self._ready(items) >= n:
                 return True
             self._raise_broken(not items)
