@@ -17,10 +17,10 @@ static inline struct timespec fr_timespec(int64_t nanoseconds) {
 
 static inline void fr_futex_wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE, 1 << 30, NULL, NULL, 0); }
 
-/* Sleep while the word holds one. Each wait returns errno's value, or 0. */
-static inline int fr_futex_wait(uint32_t *word, int64_t nanoseconds) {
+/* Sleep if the word still holds that. Each wait returns errno's value, or 0. */
+static inline int fr_futex_wait(uint32_t *word, uint32_t value, int64_t nanoseconds) {
     struct timespec t = fr_timespec(nanoseconds);
-    return syscall(SYS_futex, word, FUTEX_WAIT, 1, &t, NULL, 0) == 0 ? 0 : errno;
+    return syscall(SYS_futex, word, FUTEX_WAIT, value, &t, NULL, 0) == 0 ? 0 : errno;
 }
 
 static inline void fr_eventfd_write(int fd) {

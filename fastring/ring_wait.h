@@ -1,8 +1,12 @@
 /* Parking at a ring: arm, look again, sleep; and whoever publishes looks whether somebody is armed.
  *
  * Two stores and two loads, each side a store and then a load of what the other stored: without a full fence in each both may miss the
- * other, and the sleeper sleeps on (the same as a queue's stop and wake, txq.pxd). A word that is armed holds one, and is cleared by who
- * wakes alone: a sleeper that needs no bell any more may not be the only one. Futexes sleep on the word; eventfds are written.
+ * other, and the sleeper sleeps on (the same as a queue's stop and wake, txq.pxd). Futexes sleep on the word; eventfds are written.
+ *
+ * The word is odd while it is armed. Who rings makes it even again by adding one, so that it never comes back to the value that a sleeper saw
+ * before it looked: armed anew by another, it would otherwise hold a futex that had been rung. It is disarmed by who rings alone: a sleeper
+ * that needs no bell any more may not be the only one. An eventfd has no such value, and who reads it takes the bell from the others: it is
+ * for one sleeper at a time on each side; others sleep on until their time is up, or the next bell.
  */
 #ifndef FASTRING_RING_WAIT_H
 #define FASTRING_RING_WAIT_H
@@ -21,16 +25,19 @@ struct fr_bell { /* one side's, private; the word is shared */
 /* After a publication. */
 static inline void fr_ring_bell(struct fr_bell *bell) {
     fr_fence_full(); /* pairs with fr_arm: either we see it armed, or it sees what was published */
-    if (fr_load_relaxed32(bell->armed) == 0 || fr_exchange32(bell->armed, 0) == 0) return;
+    uint32_t armed = fr_load_relaxed32(bell->armed);
+    if (armed % 2 == 0 || !fr_compare_exchange32(bell->armed, &armed, armed + 1)) return; /* else another has rung: who slept looks again */
     if (bell->eventfd >= 0)
         fr_eventfd_write(bell->eventfd);
     else
         fr_futex_wake(bell->armed);
 }
 
-static inline void fr_arm(struct fr_bell *bell) {
-    fr_store_relaxed32(bell->armed, 1);
+/* What the word holds until the bell rings. */
+static inline uint32_t fr_arm(struct fr_bell *bell) {
+    uint32_t armed = fr_fetch_or32(bell->armed, 1) | 1;
     fr_fence_full(); /* pairs with fr_ring_bell; the caller looks at the ring again after it */
+    return armed;
 }
 
 /* Items there, or slots free, as everybody sees it. */
@@ -41,9 +48,9 @@ static inline uint32_t fr_ready(struct fr_ring *r, int items) {
 
 /* Sleep until the bell rings, or for so long, unless n are ready; errno's value, or 0. */
 static inline int fr_park(struct fr_ring *r, struct fr_bell *bell, int items, uint32_t n, int64_t nanoseconds) {
-    fr_arm(bell);
+    uint32_t armed = fr_arm(bell);
     if (fr_ready(r, items) >= n) return 0; /* published before it was armed */
-    return bell->eventfd < 0 ? fr_futex_wait(bell->armed, nanoseconds) : fr_eventfd_wait(bell->eventfd, nanoseconds);
+    return bell->eventfd < 0 ? fr_futex_wait(bell->armed, armed, nanoseconds) : fr_eventfd_wait(bell->eventfd, nanoseconds);
 }
 
 #endif

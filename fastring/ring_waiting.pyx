@@ -13,7 +13,7 @@ cdef extern from "fastring/ring_patience.h" nogil:
     int64_t now "fr_now"()
 
 cdef extern from "fastring/ring_wait.h" nogil:
-    void arm "fr_arm"(fr_bell* bell)
+    uint32_t arm "fr_arm"(fr_bell* bell)
     int park "fr_park"(fr_ring* ring, fr_bell* bell, bint items, uint32_t n, int64_t nanoseconds)
 
 cdef enum:
