@@ -81,7 +81,7 @@ static inline uint32_t fr_rts_claim(struct fr_ring *r, const struct fr_ends *e, 
     struct fr_patience patience = fr_patience_of(r);
     uint64_t head = fr_load_acquire64(e->head_pair), now;
     for (uint32_t tries = 0; tries < FR_TRIES && !fr_is_broken(e->side); tries++) {
-        while (fr_low(head) - fr_low(fr_load_acquire64(e->tail_pair)) > r->distance) {
+        while (fr_low(head) - fr_low(fr_load_acquire64(e->tail_pair)) > r->distance) { /* only how far: relaxed would do */
             if (!fr_wait_a_little(&patience)) return fr_break(e->side);
             head = fr_load_acquire64(e->head_pair);
         }
@@ -105,7 +105,7 @@ static inline uint32_t fr_rts_claim(struct fr_ring *r, const struct fr_ends *e, 
 static inline int fr_rts_follow(const struct fr_ends *e) {
     uint64_t tail = fr_load_acquire64(e->tail_pair); /* before the head: whoever finished before us has seen its own claim */
     for (uint32_t tries = 0; tries < FR_TRIES; tries++) {
-        uint64_t head = fr_load_acquire64(e->head_pair);
+        uint64_t head = fr_load_acquire64(e->head_pair); /* relaxed would do: who is last has seen all claims by way of the tail */
         uint32_t count = fr_high(tail) + 1;
         if (fr_compare_exchange64(e->tail_pair, &tail, fr_pair(count == fr_high(head) ? fr_low(head) : fr_low(tail), count))) return 1;
     }

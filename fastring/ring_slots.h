@@ -94,7 +94,7 @@ static inline uint32_t fr_slotflag_dequeue(struct fr_ring *r, uint64_t *items, u
     if (n == 0) return 0;
     fr_slots_copy(r, c->index, items, n);
     c->index += n;
-    fr_store_release32(r->read_index, c->index); /* from here on they are taken: fr_slotflag_settle frees what a killed consumer did not */
+    fr_store_release32(r->read_index, c->index); /* they are taken: fr_slotflag_settle frees what a killed consumer did not. Relaxed would do */
     fr_slots_free(r, c->index - n, n);
     return n;
 }

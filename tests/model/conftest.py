@@ -1,4 +1,4 @@
-"""`check` runs SPIN over a model; where it is not installed, the test is skipped."""
+"""`check` runs SPIN over a model, `relacy` Relacy over the rings; where one is not installed, its tests are skipped."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import rings
 import spin
 
 
@@ -18,3 +19,11 @@ def check(tmp_path):
             pytest.skip(str(reason))
 
     return check
+
+
+@pytest.fixture(scope="session")
+def relacy(tmp_path_factory):
+    try:
+        return rings.Checker(tmp_path_factory.mktemp("relacy"))
+    except rings.Unavailable as reason:
+        pytest.skip(str(reason))
