@@ -39,6 +39,7 @@ cdef class Ring(RingWaiting):
     item_size   bytes: 8 (an integer of 64 bits) or 16 (a descriptor)
     batch       batched: items between two publications
     wait        how `wait_for_items` and `wait_for_room` wait: poll, futex or eventfd. The last two cost each publication a full fence
+                (an eventfd is for one sleeper a side: of two, one may sleep on, up to 0.1 s, beside an item)
     patience    seconds that headtail and locked wait for a thread that has begun and does not finish: then the ring is broken
     high_watermark, low_watermark
                 items from which on, and down to which, the ring is `congested`; a producer that waits is content with low_watermark
