@@ -19,8 +19,17 @@ typedef uint32_t fr_atomic32;
 typedef uint64_t fr_atomic64;
 typedef uint32_t fr_own32; /* not shared, or one thread's at a time */
 typedef uint64_t fr_unit;  /* what items are made of: one or two */
-static inline void fr_units_in(fr_unit *to, const uint64_t *from, uint32_t n) { memcpy(to, from, n * sizeof *to); }
-static inline void fr_units_out(uint64_t *to, const fr_unit *from, uint32_t n) { memcpy(to, from, n * sizeof *to); }
+/* n is not 0. One item is a load and a store: a call to copy it costs several times as much. */
+static inline void fr_units(uint64_t *to, const uint64_t *from, uint32_t n) {
+    if (n > 2) {
+        memcpy(to, from, n * sizeof *to);
+        return;
+    }
+    to[0] = from[0];
+    if (n == 2) to[1] = from[1];
+}
+static inline void fr_units_in(fr_unit *to, const uint64_t *from, uint32_t n) { fr_units(to, from, n); }
+static inline void fr_units_out(uint64_t *to, const fr_unit *from, uint32_t n) { fr_units(to, from, n); }
 #endif
 
 #define FR_LINE 128 /* two cache lines: the prefetcher fetches pairs */

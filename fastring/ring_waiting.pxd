@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
-from fastring.ring_memory cimport RingMemory, fr_bell
+from fastring.ring_memory cimport RingMemory, batched_flush, batched_flush_reads, ring_the_bell
 
 
 cdef class RingWaiting(RingMemory):
@@ -11,5 +11,17 @@ cdef class RingWaiting(RingMemory):
 
     cdef int _raise_broken(self, bint producer) except -1
     cdef bint _wait(self, bint items, uint32_t n, object timeout, double spin) except -1
-    cdef void flush_writes(self) noexcept nogil
-    cdef void flush_reads(self) noexcept nogil
+
+    cdef inline void flush_writes(self) noexcept nogil:
+        """Tell what `batched` has kept to itself on the producer's side."""
+        if self.ring.batch > 0:
+            batched_flush(self.ring)
+            if self.rings_bells:
+                ring_the_bell(&self.items_bell)
+
+    cdef inline void flush_reads(self) noexcept nogil:
+        """Give back the slots that `batched` has kept to itself on the consumer's side."""
+        if self.ring.batch > 0:
+            batched_flush_reads(self.ring)
+            if self.rings_bells:
+                ring_the_bell(&self.room_bell)

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 
 from fastring.atomic cimport cpu_relax
 from fastring.ring_geometry cimport EVENTFD
-from fastring.ring_memory cimport batched_flush, batched_flush_reads, fr_ring, is_broken, ring_the_bell
+from fastring.ring_memory cimport fr_bell, fr_ring, is_broken
 
 from fastring.ring_memory import BrokenRing
 
@@ -32,20 +32,6 @@ cdef class RingWaiting(RingMemory):
             raise BrokenRing(f"the peer published what is impossible: write {self.ring.write_index[0]}, read {self.ring.read_index[0]}, "
                              f"capacity {self.ring.capacity}; reset() starts anew")
         return 0
-
-    cdef void flush_writes(self) noexcept nogil:
-        """Tell what `batched` has kept to itself on the producer's side."""
-        if self.ring.batch > 0:
-            batched_flush(self.ring)
-            if self.rings_bells:
-                ring_the_bell(&self.items_bell)
-
-    cdef void flush_reads(self) noexcept nogil:
-        """Give back the slots that `batched` has kept to itself on the consumer's side."""
-        if self.ring.batch > 0:
-            batched_flush_reads(self.ring)
-            if self.rings_bells:
-                ring_the_bell(&self.room_bell)
 
     def flush(self):
         """Tell the other side what `batched` has kept to itself so far. Of the sides that are this thread's: the other's may run on."""
