@@ -18,7 +18,7 @@ from rings import PEERS, Peer
 from softnet.bench import rings
 from softnet.bench.machine import Noise
 from softnet.bench.partner import Partner
-from softnet.bench.series import Comparison, Measure, compare
+from softnet.bench.series import Comparison, Measure, RoundTrip, compare
 
 ROUNDS = 7
 ITEMS, SINGLES, TRIPS = 2_000_000, 400_000, 10_000
@@ -70,18 +70,22 @@ def partner() -> Partner:
     return Partner(two_cpus()[1])
 
 
-def theirs(peers: Sequence[Peer], value: str = "ns", **options: object) -> tuple[dict[str, Measure], dict[str, Callable[[], object]]]:
+def theirs(peers: Sequence[Peer], **options: object) -> tuple[dict[str, Measure], dict[str, Callable[[], object]]]:
     def measure(peer: Peer) -> Measure:
-        return lambda: float(peer.run(cpus=",".join(map(str, two_cpus())), **options)[value])
+        def run() -> float | RoundTrip:
+            told = peer.run(cpus=",".join(map(str, two_cpus())), **options)
+            return RoundTrip(told["ns"], told["p50"], told["p99"], told["p99_9"]) if "p50" in told else float(told["ns"])
+
+        return run
 
     return {peer.name: measure(peer) for peer in peers}, {peer.name: peer.build for peer in peers}
 
 
-def question(name: str, ours: Callable[[str], float], peers: Sequence[Peer], *, strategies: Sequence[str] = rings.STRATEGIES,
-             unit: str = "ns an item", value: str = "ns", rounds: int = ROUNDS, **options: object) -> Question:
-    """`ours`: one measurement of a strategy; `peers` are run with `options`, and `value` taken of what they print."""
+def question(name: str, ours: Callable[[str], float | RoundTrip], peers: Sequence[Peer], *, strategies: Sequence[str] = rings.STRATEGIES,
+             unit: str = "ns an item", rounds: int = ROUNDS, **options: object) -> Question:
+    """`ours`: one measurement of a strategy; `peers` are run with `options`."""
     measures = {f"fastring {strategy}": (lambda strategy=strategy: ours(strategy)) for strategy in strategies}
-    more, needed = theirs(peers, value, **options)
+    more, needed = theirs(peers, **options)
     return Question(name, measures | more, unit, rounds, needed)
 
 
@@ -98,8 +102,8 @@ def which_ring() -> list[Question]:
     for bulk, told in ((32, "bulks of 32"), (1, "single items")):
         asked.append(question(f"which ring? two threads, {told}", throughput(bulk), SPSC, bulk=bulk, items=items(bulk)))
     asked.append(question(
-        "which ring? round trip between two threads", lambda strategy: rings.round_trip(strategy, rounds=TRIPS, cpus=two_cpus()).p50, SPSC,
-        unit="ns there and back, p50", value="p50", mode="roundtrip", items=TRIPS,
+        "which ring? round trip between two threads", lambda strategy: rings.round_trip(strategy, rounds=TRIPS, cpus=two_cpus()), SPSC,
+        unit="ns there and back, p50", mode="roundtrip", items=TRIPS,
     ))
     shared = [peer for peer in SPSC if peer.processes]
     for bulk, told in ((32, "bulks of 32"), (1, "single items")):
@@ -110,8 +114,8 @@ def which_ring() -> list[Question]:
         ))
     asked.append(question(
         "which ring? round trip between two processes",
-        lambda strategy: rings.round_trip_to(partner(), strategy, rounds=TRIPS, cpu=two_cpus()[0]).p50, shared,
-        unit="ns there and back, p50", value="p50", mode="roundtrip", items=TRIPS, processes=1,
+        lambda strategy: rings.round_trip_to(partner(), strategy, rounds=TRIPS, cpu=two_cpus()[0]), shared,
+        unit="ns there and back, p50", mode="roundtrip", items=TRIPS, processes=1,
     ))
     for bulk, told in ((32, "bulks of 32"), (1, "single items")):
         asked.append(question(
@@ -155,8 +159,8 @@ def threads_or_processes() -> list[Question]:
         }
         asked.append(Question(f"threads or processes? {told}", measures, against=(first,)))
     trips: dict[str, Measure] = {
-        first: lambda: rings.round_trip("cached", rounds=TRIPS, cpus=two_cpus()).p50,
-        second: lambda: rings.round_trip_to(partner(), "cached", rounds=TRIPS, cpu=two_cpus()[0]).p50,
+        first: lambda: rings.round_trip("cached", rounds=TRIPS, cpus=two_cpus()),
+        second: lambda: rings.round_trip_to(partner(), "cached", rounds=TRIPS, cpu=two_cpus()[0]),
     }
     asked.append(Question("threads or processes? round trip", trips, "ns there and back, p50", against=(first,)))
     return asked

@@ -46,10 +46,15 @@ def _page(title: str, comparisons: Sequence[Comparison], machine: Mapping[str, s
             if len(asked) == 1 or not all(points):
                 yield spread(one)
             yield from _table(one)
-    data = [{"title": one.title, "unit": one.unit, "values": {series.name: series.values for series in one.series}} for one in comparisons]
-    told = json.dumps({"machine": dict(machine), "verdict": verdict, "comparisons": data}).replace("<", "\\u003c")
+    told = json.dumps({"machine": dict(machine), "verdict": verdict, "comparisons": [_numbers(one) for one in comparisons]}).replace("<", "\\u003c")
     yield f'<script type="application/json" id="data">{told}</script>'
     yield "</body></html>"
+
+
+def _numbers(one: Comparison) -> dict[str, object]:
+    """All of them, for programs."""
+    trips = {series.name: [[trip.p50, trip.p99, trip.p99_9] for trip in series.trips] for series in one.series if series.trips}
+    return {"title": one.title, "unit": one.unit, "values": {series.name: series.values for series in one.series}, "trips": trips}
 
 
 def _question(one: Comparison) -> str:
@@ -63,13 +68,10 @@ def _point(one: Comparison) -> str | None:
 
 
 def _table(one: Comparison) -> Iterable[str]:
-    rivals = one.rivals()
-    heads = ["", f"median, {one.unit}", "least", "most", *(f"times {rival.name}" for rival in rivals)]
+    heads, rows = one.table()
     yield f'<div class="wide"><table><tr>{"".join(f"<th class=number>{escape(head)}</th>" for head in heads)}</tr>'
-    for series in sorted(one.series, key=lambda series: series.median):
-        ratios = (f"{one.ratio(series, rival):.2f}" for rival in rivals)
-        cells = [figure(series.median), figure(series.least), figure(series.most), *ratios]
-        yield f"<tr><th>{escape(series.name)}</th>{''.join(f'<td class=number>{cell}</td>' for cell in cells)}</tr>"
+    for name, *cells in rows:
+        yield f"<tr><th>{escape(name)}</th>{''.join(f'<td class=number>{escape(cell)}</td>' for cell in cells)}</tr>"
     yield "</table></div>"
 
 
@@ -105,7 +107,7 @@ def _svg(height: float, title: str, parts: Sequence[str]) -> str:
 
 def spread(one: Comparison) -> str:
     """A row for each who took part, the best first: the median, and from the least to the most."""
-    series = sorted(one.series, key=lambda series: series.median)
+    series = one.ranked
     across = _Scale(_values(series), LEFT, WIDTH - RIGHT)
     bottom = TOP + ROW * len(series)
     parts = []

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,22 +15,13 @@ from fastring.memory import Arena
 from fastring.ring import Ring
 from fastring.ring_loops import Meeting, bounce, consume, ping, pong, produce, push_pop
 from softnet.bench.partner import Partner, rows
+from softnet.bench.series import RoundTrip
 
 T = TypeVar("T")
 
 STRATEGIES = ("lamport", "cached", "batched", "slotflag")  # between one producer and one consumer
 MANY_STRATEGIES = ("mpmc", "headtail mt", "headtail rts", "headtail hts", "locked")  # between any number of both
 STRIDE = 1536  # bytes of a payload's slot
-
-
-@dataclass(frozen=True)
-class RoundTrip:
-    """Nanoseconds there and back."""
-
-    mean: float
-    p50: float
-    p99: float
-    p99_9: float
 
 
 def make_ring(strategy: str, capacity: int, arena: Arena | None = None) -> Ring:

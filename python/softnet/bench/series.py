@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-Measure = Callable[[], float]
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """Nanoseconds there and back."""
+
+    mean: float
+    p50: float
+    p99: float
+    p99_9: float
+
+
+Measure = Callable[[], float | RoundTrip]
 
 
 @dataclass
 class Series:
-    """What one of them measured, one value a round: less is better, as nanoseconds are."""
+    """What one of them measured, one value a round: less is better, as nanoseconds are. Of round trips it is the p50, and `trips` has all."""
 
     name: str
     ours: bool = False
     values: list[float] = field(default_factory=list)
+    trips: list[RoundTrip] = field(default_factory=list)
+
+    def add(self, told: float | RoundTrip) -> None:
+        """One more round."""
+        if isinstance(told, RoundTrip):
+            self.trips.append(told)
+        self.values.append(told.p50 if isinstance(told, RoundTrip) else told)
+
+    def tails(self) -> tuple[float, ...]:
+        """Medians of the rounds' p99 and p99.9; nothing where no round trips were measured."""
+        if not self.trips:
+            return ()
+        return statistics.median(trip.p99 for trip in self.trips), statistics.median(trip.p99_9 for trip in self.trips)
 
     @property
     def median(self) -> float:
@@ -59,14 +85,30 @@ class Comparison:
         named = [one for one in self.series if one.name in self.against]
         return named or [one for one in (self.best_peer,) if one is not None]
 
-    def __str__(self) -> str:
+    @property
+    def ranked(self) -> list[Series]:
+        """The best first."""
+        return sorted(self.series, key=lambda one: one.median)
+
+    @property
+    def rounds(self) -> int:
+        return min((len(one.values) for one in self.series), default=0)
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Heads and rows, the best first."""
         rivals = self.rivals()
-        rounds = len(self.series[0].values) if self.series else 0
-        rows = [("", f"median {self.unit}", "min..max", *(f"times {rival.name}" for rival in rivals))]
-        for one in sorted(self.series, key=lambda one: one.median):
-            ratios = (self.ratio(one, rival) for rival in rivals)
-            rows.append((one.name, figure(one.median), f"{figure(one.least)}..{figure(one.most)}", *(f"{ratio:.2f}" for ratio in ratios)))
-        return "\n".join([f"{self.title}, {rounds} rounds, and how many times as fast as others", *aligned(rows)])
+        tails = ["p99", "p99.9"] if all(one.trips for one in self.series) else []
+        heads = ["", f"median {self.unit}", "min..max", *tails, *(f"times {rival.name}" for rival in rivals)]
+        rows = []
+        for one in self.ranked:
+            more = [figure(tail) for tail in one.tails()] if tails else []
+            ratios = [f"{self.ratio(one, rival):.2f}" for rival in rivals]
+            rows.append([one.name, figure(one.median), f"{figure(one.least)}..{figure(one.most)}", *more, *ratios])
+        return heads, rows
+
+    def __str__(self) -> str:
+        heads, rows = self.table()
+        return "\n".join([f"{self.title}, {self.rounds} rounds, and how many times as fast as others", *aligned([heads, *rows])])
 
 
 def compare(
@@ -78,19 +120,23 @@ def compare(
     unit: str = "ns an item",
     against: tuple[str, ...] = (),
     between: Callable[[], object] = lambda: None,
+    seconds: float = 0,
 ) -> Comparison:
     """Run all `measures`, by name, in each round, each round beginning with another of them. `between`: called before each round.
 
-    One run of each beforehand, not counted, warms up.
+    `rounds`, or more of them, until `seconds` have passed. One run of each beforehand, not counted, warms up.
     """
+    end = time.monotonic() + seconds
     series = [Series(name, name in ours) for name in measures]
     for measure in measures.values():
         measure()
-    for turn in range(rounds):
+    for turn in itertools.count():
+        if turn >= rounds and time.monotonic() >= end:
+            break
         between()
         for number in range(len(series)):
             one = series[(turn + number) % len(series)]
-            one.values.append(measures[one.name]())
+            one.add(measures[one.name]())
     return Comparison(title, series, unit, against)
 
 

@@ -1,11 +1,12 @@
 """Competitors take turns, and are told by medians, spreads and ratios within a round."""
 
 import itertools
+import time
 
 import pytest
 
 from softnet.bench.machine import Noise, describe
-from softnet.bench.series import Comparison, Series, compare
+from softnet.bench.series import Comparison, RoundTrip, Series, compare
 
 
 def counted(values):
@@ -78,3 +79,16 @@ def test_the_machine_is_described_in_words():
     told = describe()
     assert {"CPU", "cores", "kernel", "Python"} <= set(told)
     assert all(itertools.chain.from_iterable(told.items()))
+
+
+def test_round_trips_are_told_with_their_tails():
+    trips = [RoundTrip(mean=9.0, p50=5.0, p99=20.0, p99_9=tail) for tail in (100.0, 300.0, 200.0)]
+    found = compare("which?", {"ours": counted([trips[0], *trips]), "theirs": counted(trips[:1] * 4)}, ours=["ours"], rounds=3)
+    head, row = (line.split() for line in str(found).splitlines()[1:3])
+    assert head[-4:] == ["p99", "p99.9", "times", "theirs"]
+    assert row == ["ours", "5.00", "5.00..5.00", "20.0", "200", "1.00"]
+
+
+def test_a_comparison_goes_on_until_its_time_is_over_but_for_its_rounds_at_least():
+    assert compare("which?", {"a": lambda: 1.0}, ours=["a"], rounds=3, seconds=0.05).rounds > 3
+    assert compare("which?", {"a": lambda: time.sleep(0.01) or 1.0}, ours=["a"], rounds=3, seconds=0.001).rounds == 3
