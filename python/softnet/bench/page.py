@@ -53,8 +53,9 @@ def _page(title: str, comparisons: Sequence[Comparison], machine: Mapping[str, s
 
 def _numbers(one: Comparison) -> dict[str, object]:
     """All of them, for programs."""
+    values = {series.name: series.values for series in one.series}
     trips = {series.name: [[trip.p50, trip.p99, trip.p99_9] for trip in series.trips] for series in one.series if series.trips}
-    return {"title": one.title, "unit": one.unit, "values": {series.name: series.values for series in one.series}, "trips": trips}
+    return {"title": one.title, "unit": one.unit, "values": values, "trips": trips}
 
 
 def _question(one: Comparison) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from fastring.ring import Ring
 from fastring.ring_loops import Meeting, bounce, consume, pong
 
 ARENA_SIZE = 16 << 20
+PATIENCE = 30  # seconds that either side waits for the other one
 
 
 class PartnerError(RuntimeError):
@@ -88,6 +90,15 @@ def _bounce(arena: Arena, meeting: int, rounds: int) -> tuple[int, int]:
     return bounce(Meeting(2, arena=arena, offset=meeting), rounds, False)
 
 
+def _echo(arena: Arena, there: int, back: int, rounds: int, spin: float) -> None:
+    """Python's round trips, waited for."""
+    with Ring.attach(arena, there) as incoming, Ring.attach(arena, back) as outgoing:
+        for _ in range(rounds):
+            if not incoming.wait_for_items(timeout=PATIENCE, spin=spin):
+                raise TimeoutError("no item came")
+            outgoing.push(incoming.pop())
+
+
 def _take_items(arena: Arena, ring: int, items: int, burst: int) -> int:
     """Python's bursts: NumPy arrays filled until all items are here. Returns their sum."""
     out: Any = np.empty(burst, dtype=np.uint64)
@@ -127,6 +138,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "consume": _consume,
     "pong": _pong,
     "bounce": _bounce,
+    "echo": _echo,
     "take_items": _take_items,
     "take_payloads": _take_payloads,
 }
@@ -135,6 +147,7 @@ CALLS: dict[str, Callable[..., Any]] = {
 def main() -> None:
     """Answer until nobody asks any more."""
     fd, cpu = map(int, sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: whoever started this one ends it
     os.sched_setaffinity(0, {cpu})
     arena = Arena.attach(fd)
     for line in sys.stdin:

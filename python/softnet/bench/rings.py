@@ -14,7 +14,7 @@ import numpy as np
 from fastring.memory import Arena
 from fastring.ring import Ring
 from fastring.ring_loops import Meeting, bounce, consume, ping, pong, produce, push_pop
-from softnet.bench.partner import Partner, rows
+from softnet.bench.partner import PATIENCE, Partner, rows
 from softnet.bench.series import RoundTrip
 
 T = TypeVar("T")
@@ -131,6 +131,26 @@ def round_trip_to(partner: Partner, strategy: str, *, capacity: int = 1024, roun
         in_threads([(cpu, lambda: ping(there, back, meeting, times))])
         partner.answer()
         arena.free(meeting.offset)
+    return _round_trip(times)
+
+
+def waiting_round_trip(partner: Partner, spin: float, *, rounds: int, cpu: int) -> RoundTrip:
+    """The same from Python, each side waiting by futex: it spins for `spin` seconds, then parks. Both may be on one CPU."""
+    times: Any = np.ones(rounds, dtype=np.int64)
+    arena = partner.arena
+
+    def trips(there: Ring, back: Ring) -> None:
+        for number in range(rounds):
+            start = time.perf_counter_ns()
+            there.push(number)
+            if not back.wait_for_items(timeout=PATIENCE, spin=spin) or back.pop() != number:
+                raise RuntimeError("an item did not come back")
+            times[number] = time.perf_counter_ns() - start
+
+    with Ring.create(64, wait="futex", arena=arena) as there, Ring.create(64, wait="futex", arena=arena) as back:
+        partner.ask("echo", there=there.offset, back=back.offset, rounds=rounds, spin=spin)
+        in_threads([(cpu, lambda: trips(there, back))])
+        partner.answer()
     return _round_trip(times)
 
 

@@ -24,7 +24,7 @@ Measure = Callable[[], float | RoundTrip]
 
 @dataclass
 class Series:
-    """What one of them measured, one value a round: less is better, as nanoseconds are. Of round trips it is the p50, and `trips` has all."""
+    """What one of them measured, one value a round: less is better, as nanoseconds are. Round trips: their p50; all is in `trips`."""
 
     name: str
     ours: bool = False
@@ -95,12 +95,12 @@ class Comparison:
         return min((len(one.values) for one in self.series), default=0)
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Heads and rows, the best first."""
+        """Heads and rows, the best first; those of a sweep, which numbers name, in its order."""
         rivals = self.rivals()
         tails = ["p99", "p99.9"] if all(one.trips for one in self.series) else []
         heads = ["", f"median {self.unit}", "min..max", *tails, *(f"times {rival.name}" for rival in rivals)]
         rows = []
-        for one in self.ranked:
+        for one in self.series if all(one.name.isdecimal() for one in self.series) else self.ranked:
             more = [figure(tail) for tail in one.tails()] if tails else []
             ratios = [f"{self.ratio(one, rival):.2f}" for rival in rivals]
             rows.append([one.name, figure(one.median), f"{figure(one.least)}..{figure(one.most)}", *more, *ratios])
