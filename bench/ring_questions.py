@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from peers import HERE, Unavailable
-from rings import PEERS, Peer
+from rings import PEERS, WIDE, Peer
 
 from softnet.bench import rings
 from softnet.bench.machine import Noise
@@ -101,6 +101,10 @@ def which_ring() -> list[Question]:
     asked = []
     for bulk, told in ((32, "bulks of 32"), (1, "single items")):
         asked.append(question(f"which ring? two threads, {told}", throughput(bulk), SPSC, bulk=bulk, items=items(bulk)))
+    asked.append(question(
+        "which ring? two threads, bulks of 32 items of 16 bytes",
+        lambda strategy: rings.throughput(strategy, items=items(32), cpus=two_cpus(), item_size=16), WIDE, bulk=32, items=items(32),
+    ))
     asked.append(question(
         "which ring? round trip between two threads", lambda strategy: rings.round_trip(strategy, rounds=TRIPS, cpus=two_cpus()), SPSC,
         unit="ns there and back, p50", mode="roundtrip", items=TRIPS,

@@ -15,7 +15,11 @@ template <class T> struct SharedAllocator {
     void deallocate(T *, size_t) {}
 };
 
-using Queue = boost::lockfree::spsc_queue<uint64_t, boost::lockfree::allocator<SharedAllocator<uint64_t>>>;
+struct Item {
+    uint64_t words[ITEM_WORDS];
+};
+
+using Queue = boost::lockfree::spsc_queue<Item, boost::lockfree::allocator<SharedAllocator<Item>>>;
 
 struct peer_ring {
     Queue queue;
@@ -23,9 +27,11 @@ struct peer_ring {
 };
 
 static peer_ring *peer_ring_new(unsigned capacity) { return new (shared_alloc(sizeof(peer_ring))) peer_ring(capacity); }
-static inline bool peer_push_one(peer_ring *ring, uint64_t item) { return ring->queue.push(item); }
-static inline bool peer_pop_one(peer_ring *ring, uint64_t *item) { return ring->queue.pop(*item); }
-static inline unsigned peer_push(peer_ring *ring, const uint64_t *items, unsigned n) { return (unsigned)ring->queue.push(items, n); }
-static inline unsigned peer_pop(peer_ring *ring, uint64_t *items, unsigned n) { return (unsigned)ring->queue.pop(items, n); }
+static inline bool peer_push_one(peer_ring *ring, uint64_t item) { return ring->queue.push(Item{{item}}); }
+static inline bool peer_pop_one(peer_ring *ring, uint64_t *item) { return ring->queue.pop(*(Item *)item); }
+static inline unsigned peer_push(peer_ring *ring, const uint64_t *items, unsigned n) {
+    return (unsigned)ring->queue.push((const Item *)items, n);
+}
+static inline unsigned peer_pop(peer_ring *ring, uint64_t *items, unsigned n) { return (unsigned)ring->queue.pop((Item *)items, n); }
 
 #include "harness_main.h"

@@ -7,6 +7,7 @@
  *   peer_push_one(ring, item), peer_pop_one(ring, &item) -> whether it did
  *   peer_push(ring, items, n), peer_pop(ring, items, n) -> how many: 0 or n where it does bulks, up to n where it does bursts
  *   PEER_THREADS_ONLY                                if two processes cannot use it
+ * Compiled with ITEM_WORDS=2 items are of 16 bytes: those of peer_push and peer_pop, and there are no single ones.
  *
  *   PROGRAM mode=throughput capacity=1024 bulk=32 items=1000000 producers=1 consumers=1 processes=0 spins=0 cpus=0,1
  *
@@ -27,6 +28,10 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifndef ITEM_WORDS
+#define ITEM_WORDS 1 /* of 8 bytes */
+#endif
 
 enum { MAX_BULK = 1024, MAX_WORKERS = 16, SHARED_BYTES = 64 << 20, LINE = 128 };
 

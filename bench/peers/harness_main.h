@@ -53,23 +53,24 @@ static void meet(void) {
 /* --- throughput */
 
 static void produce(uint64_t first, uint64_t items) {
-    uint64_t batch[MAX_BULK], waited = 0, end = first + items;
+    uint64_t batch[MAX_BULK * ITEM_WORDS], waited = 0, end = first + items;
     unsigned bulk = (unsigned)options.bulk, done;
-    if (bulk == 1) {
+    if (bulk == 1 && ITEM_WORDS == 1) {
         for (uint64_t item = first; item < end; item++)
             while (!peer_push_one(there, item)) relax(&waited);
         return;
     }
     for (uint64_t sent = first; sent < end; sent += bulk) {
-        for (unsigned i = 0; i < bulk; i++) batch[i] = sent + i;
-        for (done = 0; (done += peer_push(there, batch + done, bulk - done)) < bulk;) relax(&waited);
+        for (unsigned i = 0; i < bulk; i++)
+            for (unsigned word = 0; word < ITEM_WORDS; word++) batch[i * ITEM_WORDS + word] = word ? sent : sent + i;
+        for (done = 0; (done += peer_push(there, batch + done * ITEM_WORDS, bulk - done)) < bulk;) relax(&waited);
     }
 }
 
 static uint64_t consume(uint64_t items) {
-    uint64_t batch[MAX_BULK], waited = 0, sum = 0, item = 0, left = items;
+    uint64_t batch[MAX_BULK * ITEM_WORDS], waited = 0, sum = 0, item = 0, left = items;
     unsigned bulk = (unsigned)options.bulk, got;
-    if (bulk == 1) {
+    if (bulk == 1 && ITEM_WORDS == 1) {
         for (; left; left--) {
             while (!peer_pop_one(there, &item)) relax(&waited);
             sum += item;
@@ -78,7 +79,7 @@ static uint64_t consume(uint64_t items) {
     }
     while (left) {
         while (!(got = peer_pop(there, batch, left < bulk ? (unsigned)left : bulk))) relax(&waited);
-        for (unsigned i = 0; i < got; i++) sum += batch[i];
+        for (unsigned i = 0; i < got; i++) sum += batch[i * ITEM_WORDS];
         left -= got;
     }
     return sum;

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Peer:
     pkg_config: str = ""
     many: bool = False  # producers and consumers
     processes: bool = True  # can two of them share it
+    words: int = 1  # of 8 bytes, an item; single items have one
 
     def build(self) -> Path:
         """The program, compiled as fastring is. Raises Unavailable."""
@@ -46,11 +47,11 @@ class Peer:
         return self._compile(compiler, path, flags)
 
     def _compile(self, compiler: str, path: Path, flags: dict[str, list[str]]) -> Path:
-        program = TARGET / "-".join(filter(None, (path.stem, self.sync)))
+        program = TARGET / "-".join(filter(None, (path.stem, self.sync, str(self.words) if self.words > 1 else "")))
         newest = max(file.stat().st_mtime for file in (path, *HERE.glob("harness*.h")))
         if not program.exists() or program.stat().st_mtime < newest:
             TARGET.mkdir(parents=True, exist_ok=True)
-            chosen = [f"-DSYNC={self.sync}"] if self.sync else []
+            chosen = [f"-DITEM_WORDS={self.words}", *([f"-DSYNC={self.sync}"] if self.sync else [])]
             half_made = program.with_suffix(f".{os.getpid()}")  # others may be compiling it, or running it
             command = [compiler, "-O3", "-pthread", *flags["--cflags"], *chosen, str(path), "-o", str(half_made), *flags["--libs"]]
             subprocess.run(command, check=True)
@@ -78,3 +79,4 @@ PEERS = (
     Peer("rte_ring HTS", sync="hts", many=True, **DPDK),
     Peer("ck_ring MPMC", sync="mpmc", many=True, **CK),
 )
+WIDE = tuple(replace(peer, words=2) for peer in PEERS if peer.name in ("rte_ring SP/SC", "Boost spsc_queue"))  # that have bulks

@@ -46,7 +46,8 @@ def _page(title: str, comparisons: Sequence[Comparison], machine: Mapping[str, s
             if len(asked) == 1 or not all(points):
                 yield spread(one)
             yield from _table(one)
-    told = json.dumps({"machine": dict(machine), "verdict": verdict, "comparisons": [_numbers(one) for one in comparisons]}).replace("<", "\\u003c")
+    data = {"machine": dict(machine), "verdict": verdict, "comparisons": [_numbers(one) for one in comparisons]}
+    told = json.dumps(data).replace("<", "\\u003c")
     yield f'<script type="application/json" id="data">{told}</script>'
     yield "</body></html>"
 

@@ -24,10 +24,10 @@ MANY_STRATEGIES = ("mpmc", "headtail mt", "headtail rts", "headtail hts", "locke
 STRIDE = 1536  # bytes of a payload's slot
 
 
-def make_ring(strategy: str, capacity: int, arena: Arena | None = None) -> Ring:
+def make_ring(strategy: str, capacity: int, arena: Arena | None = None, item_size: int = 8) -> Ring:
     """A ring of one of the above, headtail by its `sync`, too."""
     name, _, sync = strategy.partition(" ")
-    options: dict[str, Any] = {"strategy": name, "arena": arena, "sync": sync or None}
+    options: dict[str, Any] = {"strategy": name, "arena": arena, "sync": sync or None, "item_size": item_size}
     return Ring.create(capacity, **options)
 
 
@@ -78,12 +78,13 @@ def throughput(
     producers: int = 1,
     consumers: int = 1,
     spins: int = 0,
+    item_size: int = 8,
 ) -> float:
     """Nanoseconds an item between threads, on `cpus` in turn. `spins`: waits between two yields, for more threads than CPUs."""
     items -= items % (bulk * producers * consumers)
     meeting = Meeting(producers + consumers, spins=spins)
     share, part = items // producers, items // consumers
-    with make_ring(strategy, capacity) as ring:
+    with make_ring(strategy, capacity, item_size=item_size) as ring:
         work: list[Callable[[], tuple[int, ...]]] = []
         for number in range(producers):
             work.append(partial(produce, ring, meeting, number * share, share, bulk))

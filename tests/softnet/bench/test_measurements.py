@@ -25,6 +25,12 @@ def test_between_threads(strategy, bulk):
     assert rings.throughput(strategy, bulk=bulk, items=10_000, cpus=CPUS) > 0
 
 
+@pytest.mark.parametrize("strategy", ALL)
+@pytest.mark.parametrize("bulk", [1, 32])
+def test_between_threads_with_items_of_16_bytes(strategy, bulk):
+    assert rings.throughput(strategy, bulk=bulk, items=10_000, cpus=CPUS, item_size=16) > 0
+
+
 @pytest.mark.parametrize("strategy", rings.MANY_STRATEGIES)
 def test_between_several_of_both(strategy):
     assert rings.throughput(strategy, items=4096, cpus=CPUS, producers=2, consumers=2, spins=64) > 0
@@ -82,7 +88,7 @@ def test_another_process_that_is_gone_is_an_error():
 
 
 def test_lost_items_are_noticed(monkeypatch):
-    monkeypatch.setattr(rings, "make_ring", lambda *_: Ring(64))
+    monkeypatch.setattr(rings, "make_ring", lambda *_, **options: Ring(64))
     monkeypatch.setattr(rings, "consume", lambda *_: (0, 1, 5))
     monkeypatch.setattr(rings, "produce", lambda *_: (0, 1))
     with pytest.raises(RuntimeError, match="items were lost"):
