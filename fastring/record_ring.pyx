@@ -168,7 +168,7 @@ cdef class RecordRing(RingWaiting):
         finally:
             PyBuffer_Release(&view)
         if done == 0 and n:
-            if self.peek_record(&length) != NULL:
+            if self.peek_record(&length) != NULL and length > (stride or size):     # one that fits came only now
                 raise ValueError(f"the next record has {length} bytes, more than the {stride or size} there are for it")
             self._raise_broken(False)
         return done

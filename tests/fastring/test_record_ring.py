@@ -4,6 +4,8 @@ import collections
 import contextlib
 import os
 import struct
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -226,3 +228,24 @@ def test_a_length_that_cannot_be_breaks_the_ring(length):
         ring.reset()
         assert ring.push(b"def")
         assert ring.pop() == b"def"
+
+
+def test_a_record_that_arrives_just_when_the_ring_was_found_empty_is_not_taken_for_one_too_long():
+    ring, stop, taken = RecordRing.create(1 << 12), threading.Event(), 0
+    out, lengths = np.empty((4, 8), np.uint8), np.empty(4, np.uint32)
+
+    def produce():
+        while not stop.is_set():
+            ring.push(b"12345678")
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # they take turns between any two steps
+    producer = threading.Thread(target=produce)
+    producer.start()
+    try:
+        while taken < 60_000:
+            taken += ring.pop_burst(out, lengths)
+    finally:
+        stop.set()
+        producer.join()
+        sys.setswitchinterval(interval)
