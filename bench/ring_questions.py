@@ -15,6 +15,7 @@ from functools import cache
 from peers import HERE, Unavailable
 from rings import PEERS, WIDE, Peer
 
+from softnet.bench import from_python as python
 from softnet.bench import rings
 from softnet.bench.machine import Noise
 from softnet.bench.partner import Partner
@@ -193,14 +194,18 @@ def has_faster_fifo() -> None:
 
 def from_python() -> list[Question]:
     asked = []
-    ours: dict[str, Measure] = {
-        "items": lambda: rings.python_items(partner(), items=2_000_000, cpu=two_cpus()[0]),
-        "payloads": lambda: rings.python_payloads(partner(), count=51_200, cpu=two_cpus()[0]),
+    ours: dict[str, dict[str, Measure]] = {
+        "items": {
+            "fastring, NumPy bursts of 256": lambda: python.python_items(partner(), items=2_000_000, cpu=two_cpus()[0]),
+        },
+        "payloads": {
+            "fastring, slots and their numbers": lambda: python.python_payloads(partner(), count=51_200, cpu=two_cpus()[0]),
+            "fastring, a RecordRing": lambda: python.python_records(partner(), count=51_200, cpu=two_cpus()[0]),
+        },
     }
     for what, told in (("items", "small ints"), ("payloads", "payloads of 1500 bytes")):
         kinds = QUEUES if what == "payloads" else QUEUES + ARRAYS
-        measures = {"fastring, NumPy bursts of 256": ours[what]}
-        measures |= {kind: (lambda kind=kind, what=what: python_queue(kind, what)) for kind in kinds}
+        measures = ours[what] | {kind: (lambda kind=kind, what=what: python_queue(kind, what)) for kind in kinds}
         needed = {kind: has_faster_fifo for kind in kinds if kind.startswith("faster-fifo")}
         asked.append(Question(f"which queue for Python? {told}", measures, "ns each", 5, needed, AGAINST))
     return asked

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -17,11 +18,28 @@ from typing import Any
 import numpy as np
 
 from fastring.memory import Arena
+from fastring.record_ring import RecordRing
 from fastring.ring import Ring
 from fastring.ring_loops import Meeting, bounce, consume, pong
 
 ARENA_SIZE = 16 << 20
 PATIENCE = 30  # seconds that either side waits for the other one
+
+
+class Patience:
+    """Call it when nothing moved: it raises TimeoutError when nothing has for PATIENCE. `moved`: when something did."""
+
+    def __init__(self) -> None:
+        self.moved()
+
+    def moved(self) -> None:
+        self._end = 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        self._end = self._end or now + PATIENCE
+        if now > self._end:
+            raise TimeoutError("the other side does nothing any more")
 
 
 class PartnerError(RuntimeError):
@@ -104,12 +122,15 @@ def _echo(arena: Arena, there: int, back: int, rounds: int, spin: float) -> None
 def _take_items(arena: Arena, ring: int, items: int, burst: int) -> int:
     """Python's bursts: NumPy arrays filled until all items are here. Returns their sum."""
     out: Any = np.empty(burst, dtype=np.uint64)
-    left, total = items, 0
+    left, total, patience = items, 0, Patience()
     with Ring.attach(arena, ring) as source:
         while left:
             if count := source.pop_burst(out):
                 total += int(out[:count].sum())
                 left -= count
+                patience.moved()
+            else:
+                patience()
     return total
 
 
@@ -124,15 +145,35 @@ def _take_payloads(arena: Arena, ring: int, empty: int, area: int, slots: int, s
     payloads: Any = np.frombuffer(memoryview(arena), dtype=np.uint8, count=slots * stride, offset=area).reshape(slots, stride)
     numbers = payloads[:, :8].view(np.uint64)[:, 0]  # what the sender wrote first in each
     out: Any = np.empty(burst, dtype=np.uint64)
-    left, total = count, 0
+    left, total, patience = count, 0, Patience()
     with Ring.attach(arena, ring) as source, Ring.attach(arena, empty) as free:
         while left:
             if got := source.pop_burst(out):
                 taken = out[:got]
                 total += int(numbers[rows(taken)].sum())
                 left -= got
+                patience.moved()
                 while got:
                     got -= free.push_burst(taken[taken.size - got :])
+            else:
+                patience()
+    return total
+
+
+def _take_records(arena: Arena, ring: int, size: int, count: int, burst: int) -> int:
+    """Payloads copied out into rows, a burst at a time. Returns the sum of their numbers."""
+    out: Any = np.empty((burst, size), dtype=np.uint8)
+    numbers = out[:, :8].view(np.uint64)[:, 0]
+    lengths: Any = np.empty(burst, dtype=np.uint32)
+    left, total, patience = count, 0, Patience()
+    with RecordRing.attach(arena, ring) as source:
+        while left:
+            if got := source.pop_burst(out, lengths):
+                total += int(numbers[:got].sum())
+                left -= got
+                patience.moved()
+            else:
+                patience()
     return total
 
 
@@ -143,6 +184,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "echo": _echo,
     "take_items": _take_items,
     "take_payloads": _take_payloads,
+    "take_records": _take_records,
 }
 
 

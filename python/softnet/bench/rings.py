@@ -14,14 +14,13 @@ import numpy as np
 from fastring.memory import Arena
 from fastring.ring import Ring
 from fastring.ring_loops import Meeting, bounce, consume, ping, pong, produce, push_pop
-from softnet.bench.partner import PATIENCE, Partner, rows
+from softnet.bench.partner import PATIENCE, Partner
 from softnet.bench.series import RoundTrip
 
 T = TypeVar("T")
 
 STRATEGIES = ("lamport", "cached", "batched", "slotflag")  # between one producer and one consumer
 MANY_STRATEGIES = ("mpmc", "headtail mt", "headtail rts", "headtail hts", "locked")  # between any number of both
-STRIDE = 1536  # bytes of a payload's slot
 
 
 def make_ring(strategy: str, capacity: int, arena: Arena | None = None, item_size: int = 8) -> Ring:
@@ -63,7 +62,7 @@ def _took(results: Sequence[Sequence[int]]) -> int:
     return max(result[1] for result in results) - min(result[0] for result in results)
 
 
-def _check_sum(found: int, items: int) -> None:
+def check_sum(found: int, items: int) -> None:
     if found % 2**64 != items * (items - 1) // 2 % 2**64:
         raise RuntimeError("items were lost")
 
@@ -91,7 +90,7 @@ def throughput(
         for _ in range(consumers):
             work.append(partial(consume, ring, meeting, part, bulk))
         results = in_threads([(cpus[number % len(cpus)], job) for number, job in enumerate(work)])
-    _check_sum(sum(result[2] for result in results[producers:]), items)
+    check_sum(sum(result[2] for result in results[producers:]), items)
     return _took(results) / items
 
 
@@ -104,7 +103,7 @@ def throughput_to(partner: Partner, strategy: str, *, capacity: int = 1024, bulk
         sent = in_threads([(cpu, lambda: produce(ring, meeting, 0, items, bulk))])
         taken = partner.answer()
         partner.arena.free(meeting.offset)
-    _check_sum(taken[2], items)
+    check_sum(taken[2], items)
     return _took([*sent, taken]) / items
 
 
@@ -160,7 +159,7 @@ def single(strategy: str, *, capacity: int = 1024, bulk: int = 32, items: int = 
     items -= items % bulk
     with make_ring(strategy, capacity) as ring:
         [result] = in_threads([(cpu, lambda: push_pop(ring, items, bulk))])
-    _check_sum(result[2], items)
+    check_sum(result[2], items)
     return (result[1] - result[0]) / items
 
 
@@ -169,69 +168,3 @@ def line_round_trip(cpus: Sequence[int], rounds: int = 5_000) -> float:
     meeting = Meeting(2)
     results = in_threads([(cpus[0], lambda: bounce(meeting, rounds, True)), (cpus[1], lambda: bounce(meeting, rounds, False))])
     return _took(results) / rounds
-
-
-def python_items(partner: Partner, strategy: str = "cached", *, capacity: int = 65_536, burst: int = 256, items: int, cpu: int) -> float:
-    """Nanoseconds an item from Python to Python in another process, in NumPy arrays of `burst`."""
-    items -= items % burst
-    numbers = np.arange(burst, dtype=np.uint64)
-
-    def send(ring: Ring) -> int:
-        start = time.perf_counter_ns()
-        for first in range(0, items, burst):
-            batch: Any = numbers + np.uint64(first)
-            done = 0
-            while done < burst:
-                done += ring.push_burst(batch[done:] if done else batch)
-        return start
-
-    with make_ring(strategy, capacity, partner.arena) as ring:
-        partner.ask("take_items", ring=ring.offset, items=items, burst=burst)
-        [start] = in_threads([(cpu, lambda: send(ring))])
-        total = partner.answer()
-        took = time.perf_counter_ns() - start
-    _check_sum(total, items)
-    return took / items
-
-
-def python_payloads(
-    partner: Partner, strategy: str = "cached", *, slots: int = 1024, burst: int = 256, size: int = 1500, count: int, cpu: int
-) -> float:
-    """Nanoseconds a payload of `size` bytes from Python to Python in another process.
-
-    Payloads are copied into slots of shared memory; the slots' numbers go there through a ring, and come back through another one. The
-    receiver looks at each where it lies.
-    """
-    arena = partner.arena
-    count -= count % burst
-    area = arena.alloc(slots * STRIDE)
-    shared: Any = np.frombuffer(memoryview(arena), dtype=np.uint8, count=slots * STRIDE, offset=area).reshape(slots, STRIDE)
-    payloads = np.zeros((burst, size), dtype=np.uint8)
-    numbers = payloads[:, :8].view(np.uint64)[:, 0]
-
-    def send(ring: Ring, empty: Ring) -> int:
-        free: Any = np.empty(burst, dtype=np.uint64)
-        start = time.perf_counter_ns()
-        for first in range(0, count, burst):
-            numbers[:] = np.arange(first, first + burst, dtype=np.uint64)
-            done = 0
-            while done < burst:
-                if got := empty.pop_burst(free[: burst - done]):
-                    shared[rows(free[:got]), :size] = payloads[done : done + got]
-                    sent = 0
-                    while sent < got:
-                        sent += ring.push_burst(free[sent:got])
-                    done += got
-        return start
-
-    with make_ring(strategy, slots, arena) as ring, make_ring(strategy, slots, arena) as empty:
-        all_slots: Any = np.arange(slots, dtype=np.uint64)
-        empty.push_bulk(all_slots)
-        partner.ask("take_payloads", ring=ring.offset, empty=empty.offset, area=area, slots=slots, stride=STRIDE, size=size, count=count,
-                    burst=burst)
-        [start] = in_threads([(cpu, lambda: send(ring, empty))])
-        total = partner.answer()
-        took = time.perf_counter_ns() - start
-    arena.free(area)
-    _check_sum(total, count)
-    return took / count

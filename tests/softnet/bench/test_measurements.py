@@ -1,12 +1,13 @@
 """Rings measured by softnet.bench: between threads, between processes, and from Python, each checked for lost items."""
 
 import os
+import time
 
 import pytest
 
 from fastring.ring import Ring
-from softnet.bench import rings
-from softnet.bench.partner import Partner, PartnerError
+from softnet.bench import from_python, rings
+from softnet.bench.partner import Partner, PartnerError, Patience
 
 ALL = (*rings.STRATEGIES, *rings.MANY_STRATEGIES)
 CPUS = (rings.cpus() * 2)[:2]
@@ -57,8 +58,9 @@ def test_round_trips(strategy, partner):
 
 def test_from_python_to_python(partner):
     before = partner.arena.allocated
-    assert rings.python_items(partner, items=10_240, cpu=CPUS[0]) > 0
-    assert rings.python_payloads(partner, count=1024, cpu=CPUS[0]) > 0
+    assert from_python.python_items(partner, items=10_240, cpu=CPUS[0]) > 0
+    assert from_python.python_payloads(partner, count=1024, cpu=CPUS[0]) > 0
+    assert from_python.python_records(partner, count=1024, cpu=CPUS[0]) > 0
     assert partner.arena.allocated == before
 
 
@@ -93,3 +95,15 @@ def test_lost_items_are_noticed(monkeypatch):
     monkeypatch.setattr(rings, "produce", lambda *_: (0, 1))
     with pytest.raises(RuntimeError, match="items were lost"):
         rings.throughput("cached", items=320, cpus=CPUS)
+
+
+def test_who_waits_for_nothing_gives_up(monkeypatch):
+    monkeypatch.setattr("softnet.bench.partner.PATIENCE", 0.01)
+    patience = Patience()
+    patience()
+    time.sleep(0.02)
+    patience.moved()
+    patience()
+    time.sleep(0.02)
+    with pytest.raises(TimeoutError):
+        patience()
