@@ -23,6 +23,9 @@ from fastring.atomic cimport *
 from fastring.burst cimport FRAME_MORE, NO_BUFFER, Burst, BurstSink, Frame
 from fastring.memory cimport AddressSpace, Arena, translate
 from fastring.pool cimport BufferPool
+from fastring.record_ring cimport RecordRing
+from fastring.ring cimport Ring
+from fastring.txq cimport TxQueue
 
 
 cdef class ByteCounter(BurstSink):
@@ -57,6 +60,48 @@ def borrow(BufferPool pool, uint32_t n):
     out = pool.outstanding
     pool.give_bulk(buffers, got)
     return got, len(out) if hasattr(out, "__len__") else out
+
+
+def through(Ring ring, uint64_t items):
+    # Each item in and out: one by one, in bulks, in bursts, and in place; how many came back as they went.
+    cdef uint64_t[64] batch
+    cdef uint64_t item = 0, good = 0, first
+    cdef uint64_t* span
+    cdef uint32_t got, i
+    with nogil:
+        for first in range(0, items, 32):
+            good += ring.enqueue(first) and ring.dequeue(&item) and item == first
+            for i in range(32):
+                batch[i] = first + i
+            ring.enqueue_bulk(batch, 16)
+            ring.enqueue_burst(batch + 16, 16)
+            ring.flush_writes()
+            got = ring.dequeue_burst(batch, 31) + ring.dequeue_bulk(batch + 31, 1)
+            ring.flush_reads()
+            for i in range(got):
+                good += batch[i] == first + i
+            span = <uint64_t*>ring.reserve_span(1, &got)
+            if got:
+                span[0] = first
+                ring.commit_span(1)
+                ring.flush_writes()
+                span = <uint64_t*>ring.peek_span(1, &got)
+                good += got == 1 and span[0] == first
+                ring.release_span(got)
+    return good
+
+
+def record(RecordRing ring, const unsigned char[::1] data):
+    cdef uint32_t length = 0
+    cdef unsigned char* room = ring.reserve_record(data.shape[0])
+    cdef const unsigned char* there
+    for i in range(data.shape[0]):
+        room[i] = data[i]
+    ring.commit_record(data.shape[0])
+    there = ring.peek_record(&length)
+    copy = there[:length]
+    ring.release_record()
+    return copy
 """
 
 RUN = """
@@ -79,6 +124,15 @@ assert space.master_aborts == 1
 pool = BufferPool(arena, count=64, buffer_size=256)
 assert thirdparty.borrow(pool, 8) == (8, 8)
 assert pool.available == 64
+
+from fastring.record_ring import RecordRing
+from fastring.ring import Ring
+from fastring.ring_geometry import NAMES
+for strategy, sync in NAMES:
+    ring = Ring.create(64, strategy=strategy, sync=sync, batch=1 if strategy == "batched" else None)
+    in_place = strategy in ("lamport", "cached", "batched") or sync == "hts"
+    assert thirdparty.through(ring, 3200) == 100 * (33 + in_place), (strategy, sync)
+assert thirdparty.record(RecordRing.create(1 << 10), b"a record") == b"a record"
 """
 
 
