@@ -16,7 +16,7 @@ from peers import HERE, Unavailable
 from rings import PEERS, WIDE, Peer
 
 from softnet.bench import from_python as python
-from softnet.bench import rings
+from softnet.bench import rings, settings
 from softnet.bench.machine import Noise
 from softnet.bench.partner import Partner
 from softnet.bench.series import Comparison, Measure, RoundTrip, compare
@@ -38,6 +38,7 @@ class Question:
     unit: str = "ns an item"
     rounds: int = ROUNDS
     needed: dict[str, Callable[[], object]] = field(default_factory=dict, hash=False)  # raises Unavailable
+    all_ours: bool = False
     against: tuple[str, ...] = ()  # whom the table compares with, if not the best of the others
 
     def missing(self) -> dict[str, str]:
@@ -53,7 +54,7 @@ class Question:
     def answer(self, noise: Noise) -> Comparison:
         missing = self.missing()
         measures = {name: measure for name, measure in self.measures.items() if name not in missing}
-        ours = [name for name in measures if name.startswith("fastring")]
+        ours = [name for name in measures if self.all_ours or name.startswith("fastring")]
         return compare(self.name, measures, ours=ours, rounds=self.rounds, unit=self.unit, against=self.against, between=noise.look)
 
 
@@ -69,6 +70,18 @@ def two_cpus() -> list[int]:
 def partner() -> Partner:
     """The other process, for all questions."""
     return Partner(two_cpus()[1])
+
+
+@cache
+def drivers() -> settings.Drivers:
+    """With all settings."""
+    return settings.Drivers(cpu=rings.cpus()[0], packets=40_000)
+
+
+def close() -> None:
+    """What the questions left open."""
+    partner().close()
+    drivers().close()
 
 
 def theirs(peers: Sequence[Peer], **options: object) -> tuple[dict[str, Measure], dict[str, Callable[[], object]]]:
@@ -171,6 +184,13 @@ def threads_or_processes() -> list[Question]:
     return asked
 
 
+def which_driver_settings() -> list[Question]:
+    """Each beside the defaults: how often it asks for reports and tells of packets, how much it polls, when it wakes and is interrupted."""
+    measures: dict[str, Measure] = {name: (lambda name=name: drivers().measure(name)) for name in settings.SETTINGS}
+    return [Question("which driver settings? 60 bytes, the whole path on one thread", measures, "CPU ns a packet", all_ours=True,
+                     against=("default",))]
+
+
 # --- from Python
 
 QUEUES = ("faster-fifo", "faster-fifo many", "faster-fifo many, no pickle", "multiprocessing.Queue", "SimpleQueue, threads")
@@ -211,5 +231,5 @@ def from_python() -> list[Question]:
     return asked
 
 
-ASKED = (*which_ring(), *threads_or_processes(), *which_batch_size(), *which_capacity(), *from_python())
+ASKED = (*which_ring(), *threads_or_processes(), *which_batch_size(), *which_capacity(), *which_driver_settings(), *from_python())
 QUESTIONS = {asked.name: asked for asked in ASKED}

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
 
 from peers import TARGET, Unavailable
-from ring_questions import QUESTIONS, ROUNDS, partner, two_cpus
+from ring_questions import QUESTIONS, ROUNDS, close, partner, two_cpus
 
 from softnet.bench.machine import Noise, describe
 from softnet.bench.page import write_page
@@ -35,7 +35,7 @@ def main():
         found.append(replace(asked, rounds=chosen.rounds).answer(noise))
         print(f"{found[-1]}\n", flush=True)
     verdict = noise.verdict()
-    partner().close()
+    close()
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     title = f"Rings compared, {time.strftime('%Y-%m-%d %H:%M')}"
     write_page(chosen.out, title=title, comparisons=found, machine=describe(), verdict=verdict)

@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 from peers import Unavailable
-from ring_questions import QUESTIONS, partner, two_cpus
+from ring_questions import QUESTIONS, close, partner, two_cpus
 
 from fastring.ring import Ring
 from softnet.bench.machine import Noise, describe
@@ -43,7 +43,7 @@ def noise(request):
     yield watch
     told = ", ".join(f"{name} {what}" for name, what in describe().items())
     request.config.ring_tables = [*map(str, answers.values()), f"measured on: {told}", watch.verdict()]
-    partner().close()
+    close()
 
 
 answers = {}

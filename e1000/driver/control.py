@@ -15,7 +15,17 @@ from e1000.driver.hw import CAUSES, Hw, Link
 from e1000.driver.mii import mii_ioctl
 from e1000.driver.napi import IMS_ENABLE_MASK, E1000Napi
 from e1000.driver.offload import Offloads
-from e1000.driver.param import DEFAULT_RX_USECS, buffer_size, check_doorbell, check_ring, check_rs_every, check_weight, interrupt_rate
+from e1000.driver.param import (
+    DEFAULT_RX_USECS,
+    DEFAULT_TX_WAKE,
+    buffer_size,
+    check_doorbell,
+    check_ring,
+    check_rs_every,
+    check_wake,
+    check_weight,
+    interrupt_rate,
+)
 from e1000.driver.phy import Copper
 from e1000.driver.power import Power
 from e1000.driver.rx_mode import RxFilter
@@ -40,6 +50,7 @@ class E1000Adapter(Offloads):
 
     `tx_descriptors`, `rx_descriptors`: 80 to 4096, multiples of 8. `rs_every`: packets from one status report to the next.
     `doorbell_every`: packets from one write of TDT to the next within a burst; 0: one write a burst.
+    `tx_wake`: free descriptors from which on a stopped queue goes on; in a ring that is smaller, when it is empty.
     `rx_usecs`: as `ethtool -C` has it; see param.interrupt_rate. `flow_control`: see flow.by_name.
     """
 
@@ -52,6 +63,7 @@ class E1000Adapter(Offloads):
         rx_descriptors: int = 256,
         rs_every: int = 32,
         doorbell_every: int = 0,
+        tx_wake: int = DEFAULT_TX_WAKE,
         weight: int = 64,
         rx_usecs: int = DEFAULT_RX_USECS,
         flow_control: str = "default",
@@ -60,6 +72,7 @@ class E1000Adapter(Offloads):
         check_ring("rx_descriptors", rx_descriptors)
         check_doorbell(doorbell_every)
         check_rs_every(rs_every)
+        check_wake(tx_wake)
         check_weight(weight)
         super().__init__()
         self.bus = bus
@@ -68,6 +81,7 @@ class E1000Adapter(Offloads):
         self.rx_descriptors = rx_descriptors
         self.rs_every = rs_every
         self.doorbell_every = doorbell_every
+        self.tx_wake = tx_wake
         self.hw = Hw(bus)
         self.copper = Copper(self.hw)
         self.flow = FlowControl(self.hw)
@@ -304,6 +318,7 @@ class E1000Adapter(Offloads):
                 packet_size=packet_size,
                 rs_every=self.rs_every,
                 doorbell_every=self.doorbell_every,
+                wake_at=self.tx_wake,
             )
         else:
             self.tx.allocate(self.tx_descriptors, packet_size)

@@ -12,6 +12,7 @@ from softnet.ethernet import ETH_FCS_LEN, ETH_HLEN, VLAN_HLEN
 MIN_DESCRIPTORS, MAX_DESCRIPTORS = 80, 4096  # E1000_MIN_TXD, E1000_MAX_82544_TXD
 MAX_DOORBELL = MAX_RS_EVERY = 0xFFFFFFFF
 MAX_WEIGHT = 0x7FFFFFFF  # an int
+TX_STOP, DEFAULT_TX_WAKE = 24, 34  # txring's STOP and START
 MIN_MTU = 46  # ETH_ZLEN - ETH_HLEN
 MAX_MTU = 16110  # MAX_JUMBO_FRAME_SIZE - (ETH_HLEN + ETH_FCS_LEN)
 DEFAULT_RX_USECS = 3  # as InterruptThrottleRate
@@ -41,6 +42,11 @@ def check_doorbell(every: int) -> None:
 def check_rs_every(every: int) -> None:
     """The same for the packets from one status report to the next."""
     check_whole(f"rs_every is at least 1 packet, and {MAX_RS_EVERY} at most", every, range(1, MAX_RS_EVERY + 1))
+
+
+def check_wake(free: int) -> None:
+    """The same for the free descriptors that wake the queue: as many as the largest packet needs, or more."""
+    check_whole(f"tx_wake is {TX_STOP} to {MAX_DESCRIPTORS - 1} free descriptors", free, range(TX_STOP, MAX_DESCRIPTORS))
 
 
 def check_weight(weight: int) -> None:

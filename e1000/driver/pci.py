@@ -12,7 +12,7 @@ from e1000.driver.control import E1000Adapter
 from e1000.driver.flow import by_eeprom
 from e1000.driver.hw import EEPROM_SUM, EEPROM_WORDS, EepromError, Hw
 from e1000.driver.offload import set_up_features
-from e1000.driver.param import DEFAULT_RX_USECS, MAX_MTU, MIN_MTU
+from e1000.driver.param import DEFAULT_RX_USECS, DEFAULT_TX_WAKE, MAX_MTU, MIN_MTU
 from e1000.driver.power import EEPROM_APME
 from e1000.regs import WUFC_MAG
 from softnet.ethernet import is_valid_ether_addr, random_ether_addr
@@ -78,6 +78,7 @@ def probe(
     rx_descriptors: int = 256,
     rs_every: int = 32,
     doorbell_every: int = 0,
+    tx_wake: int = DEFAULT_TX_WAKE,
     weight: int = 64,
     rx_usecs: int = DEFAULT_RX_USECS,
     flow_control: str = "default",
@@ -102,6 +103,7 @@ def probe(
         rx_descriptors=rx_descriptors,
         rs_every=rs_every,
         doorbell_every=doorbell_every,
+        tx_wake=tx_wake,
         weight=weight,
         rx_usecs=rx_usecs,
         flow_control=flow_control,

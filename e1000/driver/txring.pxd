@@ -39,6 +39,8 @@ cdef class TxRing(XmitTarget):
     cdef uint32_t chunk_head        # written by xmit: atomic
     cdef uint32_t chunk_tail        # clean's own
     cdef readonly uint32_t rs_every, doorbell_every
+    cdef uint32_t wanted_wake       # as asked for
+    cdef readonly uint32_t wake_at  # free descriptors that wake the queue; of a small ring, one that is empty
     cdef uint32_t step              # packets that a burst begins with, until a report or the doorbell is due
     cdef uint32_t epoch             # how often memory was taken
     cdef readonly bint running

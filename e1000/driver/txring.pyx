@@ -105,12 +105,13 @@ cdef class TxRing(XmitTarget):
     """
 
     def __init__(self, Bus bus not None, TxQueue queue not None, Clock clock not None, *, uint32_t count, uint32_t packet_size,
-                 uint32_t rs_every=32, uint32_t doorbell_every=0):
+                 uint32_t rs_every=32, uint32_t doorbell_every=0, uint32_t wake_at=START):
         self.bus = bus
         self.queue = queue
         self.clock = clock
         self.rs_every = rs_every
         self.doorbell_every = doorbell_every
+        self.wanted_wake = wake_at
         self.step = min(rs_every, doorbell_every) if doorbell_every else rs_every
         self.allocate(count, packet_size)
 
@@ -124,6 +125,7 @@ cdef class TxRing(XmitTarget):
         self.chunks = chunks
         self.chunk_mask = mask
         self.count = count
+        self.wake_at = min(self.wanted_wake, count - 1)
         self.next_to_use = self.next_to_clean = self.chunk_head = self.chunk_tail = 0
         self.skbs = deque()
         self.context[:] = [0, 0]
@@ -238,7 +240,7 @@ cdef class TxRing(XmitTarget):
     cdef void publish(self, uint32_t use, uint32_t bytes) noexcept nogil:
         """Hand over what was put, in the kernel's order: byte limit, index, doorbell, and only then maybe stop."""
         self.tell(use, bytes)
-        self.queue.maybe_stop(free_slots, <void*>self, STOP, START)
+        self.queue.maybe_stop(free_slots, <void*>self, STOP, self.wake_at)
 
     cdef uint32_t clean(self) noexcept nogil:
         """Complete what the device has sent; wake the queue when that made room. Returns packets. Poll thread."""
@@ -261,7 +263,7 @@ cdef class TxRing(XmitTarget):
             store_release32(&self.next_to_clean, clean)
             self.packets += packets
             self.bytes += bytes
-            self.queue.completed_wake(packets, bytes, self.unused(), START, self.clock.jiffies())
+            self.queue.completed_wake(packets, bytes, self.unused(), self.wake_at, self.clock.jiffies())
         return packets
 
     cdef void complete_skbs(self, uint32_t count) noexcept with gil:

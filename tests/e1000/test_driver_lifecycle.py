@@ -41,8 +41,15 @@ def test_a_doorbell_is_once_a_burst_or_every_so_many_packets(every):
     assert error.value.errno == errno.EINVAL
 
 
+@pytest.mark.parametrize("wake", [23, 4096])
+def test_a_queue_goes_on_when_the_largest_packet_fits_and_a_ring_may_be_that_empty(wake):
+    with pytest.raises(OSError, match=f"tx_wake is 24 to 4095 free descriptors; not {wake}") as error:
+        probe(LocalBus(E1000Device()), Stack(), tx_wake=wake)
+    assert error.value.errno == errno.EINVAL
+
+
 @pytest.mark.parametrize("value", ["abc", 1.5, None, 80.0, -1, 1 << 32, 1 << 100, 1 << 20000], ids=range(8))
-@pytest.mark.parametrize("what", ["rs_every", "weight", "doorbell_every", "tx_descriptors", "rx_descriptors", "rx_usecs"])
+@pytest.mark.parametrize("what", ["rs_every", "weight", "doorbell_every", "tx_wake", "tx_descriptors", "rx_descriptors", "rx_usecs"])
 def test_arguments_are_whole_numbers_in_range(what, value):
     with pytest.raises(OSError, match=f"{what} is .*; not ") as error:
         probe(LocalBus(E1000Device()), Stack(), **{what: value})

@@ -207,6 +207,27 @@ def test_a_full_ring_stops_the_queue_before_it_is_busy_and_completions_wake_it(t
     assert two.sink.packets == sent
 
 
+@pytest.mark.parametrize(("wake", "goes_on"), [(34, True), (50, True), (51, False), (4095, False)])
+def test_a_stopped_queue_goes_on_from_as_much_room_as_was_asked_for_or_when_it_is_empty(two_cards, wake, goes_on):
+    two = two_cards(bql=False, tx_descriptors=80, rs_every=1, tx_wake=wake)
+    held, tx, queue = Held(two), two.near.netdev_ops.tx, two.near.txq
+    sent = [packet(60, to=FAR, seed=number) for number in range(100)]
+    accepted = send_some(two, sent)
+    assert queue.state == DRV_XOFF
+    enabled = held.card.read(regs.IMS)
+    held.card.write(regs.IMC, enabled)  # nobody polls there, and gives back what was received
+    held.card.write(regs.RDT, held.card.read(regs.RDH) + 50 - tx.unused_descriptors)
+    two.stack.run()
+    assert tx.unused_descriptors == 50
+    assert queue.xmit_stopped == (not goes_on)
+    held.let_go()
+    held.card.write(regs.IMS, enabled)
+    two.stack.run()
+    assert not queue.xmit_stopped
+    two.send(sent[accepted:])
+    assert two.sink.packets == sent
+
+
 @pytest.mark.breaks_rules(3)  # the test wakes it
 def test_a_queue_woken_without_room_is_busy_and_the_packets_stay_the_callers(two_cards):
     two = two_cards(bql=False, tx_descriptors=80)
@@ -370,3 +391,4 @@ def test_padding_added_by_the_card_is_seen_by_the_receiver_and_counted(two_cards
     two.send([packet(n, to=FAR) for n in (14, 30, 59, 60)])
     assert two.sink.packets == [packet(n, to=FAR).ljust(60, b"\0") for n in (14, 30, 59, 60)]
     assert two.cards[0].padding == (3, 46 + 30 + 1)
+

@@ -10,7 +10,7 @@ from e1000.bus import Bus, HostMemory, LocalBus
 from e1000.device import DeviceThread, E1000Device
 from e1000.driver import probe
 from fastring.burst import Burst, CountingSink, RepeatSource
-from fastring.clock import MonotonicClock
+from fastring.clock import Clock, MonotonicClock
 from fastring.wire import pair
 from softnet.stack import Stack
 
@@ -25,22 +25,26 @@ def packets(size: int) -> tuple[bytes, int]:
     return (header + bytes(size - len(header))).ljust(apart, b"\0") * DIFFERENT, apart
 
 
-def two_cards(undo: ExitStack) -> list[E1000Device]:
-    """On a cable."""
-    return [undo.enter_context(E1000Device(mac=mac, wire=wire)) for mac, wire in zip((NEAR_MAC, FAR_MAC), pair(), strict=True)]
+def two_cards(undo: ExitStack, clock: Clock | None = None) -> list[E1000Device]:
+    """On a cable. Without a clock they delay no interrupt."""
+    return [undo.enter_context(E1000Device(mac=mac, wire=wire, clock=clock)) for mac, wire in zip((NEAR_MAC, FAR_MAC), pair(), strict=True)]
 
 
 class Path:
-    """Two cards on a cable, their driver, and packets of `size` bytes. `device_cpu`: the cards' own core, else one thread does all."""
+    """Two cards on a cable, their driver, and packets of `size` bytes. `device_cpu`: the cards' own core, else one thread does all.
+
+    `moderated`: the cards have a clock, so that they keep interrupts back as `rx_usecs` tells them to.
+    """
 
     memory_type = HostMemory
 
-    def __init__(self, size: int, *, burst: int = 128, device_cpu: int | None = None, **options: int) -> None:
+    def __init__(self, size: int, *, burst: int = 128, device_cpu: int | None = None, moderated: bool = False, **options: int) -> None:
         # As who sends bursts has them: no pause frames to look for, and no interrupt rate to adapt where the softirq runs all the time.
         settings: dict[str, Any] = {"flow_control": "none", "rx_usecs": 0} | options
         with ExitStack() as stack:
             memory = stack.enter_context(self.memory_type())
             net = Stack(clock=MonotonicClock())
+            self.card_clock = net.clock if moderated else None
             self.near, self.far = (probe(bus, net, mtu=max(1500, size - 14), **settings) for bus in self.plug(stack, memory, device_cpu))
             self.sink = self.far.sink = CountingSink()
             data, apart = packets(size)
@@ -60,7 +64,7 @@ class Path:
 
     def plug(self, undo: ExitStack, memory: HostMemory, device_cpu: int | None) -> list[Bus]:
         """The two cards, each on its bus."""
-        self.cards = two_cards(undo)
+        self.cards = two_cards(undo, self.card_clock)
         return [undo.enter_context(LocalBus(card, memory=memory)) for card in self.cards]
 
     def detach(self, undo: ExitStack, device_cpu: int | None) -> None:

@@ -47,6 +47,7 @@ class Suite:
         self.cpus, self.scale = list(cpus[:2]), scale
         with ExitStack() as stack:
             self.partner = stack.enter_context(Partner(self.cpus[-1]))
+            self.drivers = stack.enter_context(settings.Drivers(cpu=self.cpus[0], packets=self.scaled(PACKETS, least=500)))
             self.noise = Noise(self.cpus, pids=[self.partner.pid])
             self._stack = stack.pop_all()
 
@@ -119,8 +120,8 @@ class Suite:
         return Asked("wait", "poll or park? round trip from Python, two processes", measures, "parks at once", "ns there and back, p50")
 
     def _driver(self) -> Asked:
-        measures = settings.measures(settings.FEW, cpu=self.cpus[0], packets=self.scaled(PACKETS, least=500))
-        return Asked("driver", "which driver settings? 60 bytes, the whole path on one thread", measures, "default", "CPU ns a packet")
+        title = "which driver settings? 60 bytes, the whole path on one thread"
+        return Asked("driver", title, self.drivers.measures(settings.FEW), "default", "CPU ns a packet")
 
     def answer(self, asked: Asked, *, seconds: float, check: Callable[[], object] = lambda: None) -> Comparison:
         """Ask it, for about as long. `check`: called between measurements, to raise what ends it."""

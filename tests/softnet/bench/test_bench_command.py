@@ -117,4 +117,5 @@ def test_a_kept_interrupt_comes_at_the_next_look_and_a_second_one_at_once():
 
 @pytest.mark.parametrize("setting", suite.settings.SETTINGS)
 def test_each_driver_setting_is_one_that_the_driver_has(setting):
-    assert suite.settings.measure(setting, cpu=cpus()[0], packets=200) > 0
+    with suite.settings.Drivers(cpu=cpus()[0], packets=200) as drivers:
+        assert drivers.measure(setting) > 0
