@@ -62,7 +62,7 @@ class Handover:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            with connection, contextlib.suppress(OSError):
+            with connection, contextlib.suppress(OSError, ValueError):  # ValueError: the segment was closed before its handover
                 eventfds = self._segment.eventfds
                 message = json.dumps({"greeting": GREETING, "name": self._segment.name, "eventfds": list(eventfds)})
                 descriptors = [self._segment.arena.fileno(), *(fd for pair in eventfds.values() for fd in pair)]

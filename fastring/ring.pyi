@@ -1,30 +1,17 @@
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from typing_extensions import Buffer
 
 from fastring.memory import Arena
 from fastring.ring_memory import BrokenRing as BrokenRing
-from fastring.ring_memory import _Strategy, _Sync, _Wait
+from fastring.ring_memory import _RingOptions
 from fastring.ring_waiting import RingWaiting
 
 UINT64: set[bytes]
 
 class Ring(RingWaiting):
     @classmethod
-    def create(
-        cls,
-        capacity: int,
-        *,
-        strategy: _Strategy = "cached",
-        sync: _Sync | None = None,
-        item_size: int = 8,
-        batch: int | None = None,
-        wait: _Wait = "poll",
-        arena: Arena | None = None,
-        low_watermark: int | None = None,
-        high_watermark: int | None = None,
-        patience: float = 1.0,
-    ) -> Self: ...
+    def create(cls, capacity: int, **options: Unpack[_RingOptions]) -> Self: ...
     @staticmethod
     def attach(arena: Arena, offset: int, *, eventfds: tuple[int, int] | None = None, patience: float = 1.0) -> Ring: ...
     def push(self, item: int | Buffer) -> bool: ...

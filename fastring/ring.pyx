@@ -65,9 +65,11 @@ cdef class Ring(RingWaiting):
 
     def push(self, item):
         """Append one item, an integer or, of 16 bytes, a buffer of as many; False when full. Raises BrokenRing."""
-        if self.geometry.item_size != 8:
-            return self.push_bulk(item)
         self._check_open()
+        if self.geometry.item_size != 8:
+            if memoryview(item).nbytes != self.geometry.item_size:
+                raise ValueError(f"an item of this ring has {self.geometry.item_size} bytes, not {memoryview(item).nbytes}")
+            return self.push_bulk(item)
         cdef bint done = self.enqueue(<uint64_t>item)
         if not done:
             self._raise_broken(True)

@@ -1,4 +1,4 @@
-from typing import Literal, Self
+from typing import Literal, Self, TypedDict, Unpack
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -11,24 +11,22 @@ _Wait = Literal["poll", "futex", "eventfd"]
 BY_NUMBER: dict[int, tuple[str, str | None]]
 WAITS: dict[str, int]
 
+class _RingOptions(TypedDict, total=False):
+    strategy: _Strategy
+    sync: _Sync | None
+    item_size: int
+    batch: int | None
+    wait: _Wait
+    arena: Arena | None
+    low_watermark: int | None
+    high_watermark: int | None
+    patience: float
+
 class BrokenRing(RuntimeError): ...
 
 @disjoint_base
 class RingMemory(Buffer):
-    def __new__(
-        cls,
-        capacity: int,
-        *,
-        strategy: _Strategy = "cached",
-        sync: _Sync | None = None,
-        item_size: int = 8,
-        batch: int | None = None,
-        wait: _Wait = "poll",
-        arena: Arena | None = None,
-        low_watermark: int | None = None,
-        high_watermark: int | None = None,
-        patience: float = 1.0,
-    ) -> Self: ...
+    def __new__(cls, capacity: int, **options: Unpack[_RingOptions]) -> Self: ...
     @property
     def strategy(self) -> _Strategy: ...
     @property

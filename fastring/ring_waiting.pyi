@@ -1,25 +1,13 @@
+from typing import Unpack
+
 from typing_extensions import disjoint_base
 
-from fastring.memory import Arena
 from fastring.ring_memory import BrokenRing as BrokenRing
-from fastring.ring_memory import RingMemory, _Strategy, _Sync, _Wait
+from fastring.ring_memory import RingMemory, _RingOptions
 
 @disjoint_base
 class RingWaiting(RingMemory):
-    def __init__(
-        self,
-        capacity: int,
-        *,
-        strategy: _Strategy = "cached",
-        sync: _Sync | None = None,
-        item_size: int = 8,
-        batch: int | None = None,
-        wait: _Wait = "poll",
-        arena: Arena | None = None,
-        low_watermark: int | None = None,
-        high_watermark: int | None = None,
-        patience: float = 1.0,
-    ) -> None: ...
+    def __init__(self, capacity: int, **options: Unpack[_RingOptions]) -> None: ...
     def flush(self) -> None: ...
     def wait_for_items(self, n: int = 1, *, timeout: float | None = None, spin: float = 50e-6) -> bool: ...
     def wait_for_room(self, n: int | None = None, *, timeout: float | None = None, spin: float = 50e-6) -> bool: ...

@@ -15,6 +15,8 @@ Who dies leaves its place behind, not its items: what it had published is there,
 process is told from a later one with the same number by when it was started, and its death is seen by a pidfd. All of that is for honest
 peers of one PID namespace: one that lies can claim to be anybody, and harm what goes through the segment, never memory.
 
+A forked child has none of it: it attaches for itself, and leaves what it inherited alone.
+
 What a segment is not: locked, or safe from a peer that writes over it. Each count and offset in the header is read once and bounded.
 """
 

@@ -68,6 +68,9 @@ def test_descriptors_of_16_bytes_go_through_whole(strategy, sync):
         assert ring.pop() == struct.pack("=QQ", 7, lap)
     with pytest.raises(ValueError, match="16 bytes each"):
         ring.push_bulk(b"12345678")
+    for wrong in (b"12345678", bytes(32)):
+        with pytest.raises(ValueError, match=f"has 16 bytes, not {len(wrong)}"):
+            ring.push(wrong)
 
 
 # --- batched

@@ -220,6 +220,16 @@ def test_whatever_else_answers_at_the_socket_is_foreign(answer):
         assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
+def test_a_handover_outlives_its_segment_and_hands_out_nothing(path):
+    segment = Segment.create()
+    with segment.listen(path):
+        segment.close()
+        with pytest.raises(ForeignSegment):
+            Segment.attach(path)
+        with pytest.raises(ForeignSegment):  # the thread is still there
+            Segment.attach(path)
+
+
 def test_nobody_at_the_socket_is_told_after_the_timeout(path):
     with pytest.raises(FileNotFoundError):
         Segment.attach(path, timeout=0.1)
