@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import rings
+import ring_models
 import spin
 
 
@@ -24,6 +24,6 @@ def check(tmp_path):
 @pytest.fixture(scope="session")
 def relacy(tmp_path_factory):
     try:
-        return rings.Checker(tmp_path_factory.mktemp("relacy"))
-    except rings.Unavailable as reason:
+        return ring_models.Checker(tmp_path_factory.mktemp("relacy"))
+    except ring_models.Unavailable as reason:
         pytest.skip(str(reason))
