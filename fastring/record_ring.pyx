@@ -59,7 +59,8 @@ cdef class RecordRing(RingWaiting):
             room = record_reserve(self.ring, lengths[i])
             if room == NULL:
                 break
-            memcpy(room, data, lengths[i])
+            if lengths[i]:                      # of no bytes, data may be NULL
+                memcpy(room, data, lengths[i])
             record_put(self.ring, lengths[i])
             data += stride if stride else lengths[i]
             done += 1
@@ -79,7 +80,8 @@ cdef class RecordRing(RingWaiting):
             record = record_peek(self.ring, &length)
             if record == NULL or length > (stride if stride else size):
                 break
-            memcpy(data, record, length)
+            if length:
+                memcpy(data, record, length)
             record_take(self.ring)
             lengths[done] = length
             data += stride if stride else length

@@ -3,6 +3,7 @@
 import os
 
 from cpython.buffer cimport PyBuffer_FillInfo
+from libc.stdint cimport int32_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
@@ -177,6 +178,8 @@ cdef class RingMemory:
         cdef fr_ring* ring = self.ring
         cdef uint32_t capacity = ring.capacity, tries = 0
         cdef uint32_t read = load_acquire32(ring.read_index), write = load_acquire32(ring.write_index)
+        if self.geometry.strategy == SLOTFLAG and 0 < <int32_t>(read - write) <= <int32_t>capacity:
+            write = read                        # a producer was killed, or is, between its items and its index
         while write - read > capacity:          # the peer may be moving both; a broken one never agrees
             tries += 1
             if tries > 1000:

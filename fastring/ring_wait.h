@@ -40,9 +40,10 @@ static inline uint32_t fr_arm(struct fr_bell *bell) {
     return armed;
 }
 
-/* Items there, or slots free, as everybody sees it. */
+/* Items there, or slots free, as everybody sees it. slotflag's write index comes after its items, and may be behind what was read of them. */
 static inline uint32_t fr_ready(struct fr_ring *r, int items) {
-    uint32_t used = fr_least(fr_load_acquire32(r->write_index) - fr_load_acquire32(r->read_index), r->capacity);
+    uint32_t read = fr_load_acquire32(r->read_index), used = fr_load_acquire32(r->write_index) - read;
+    used = used > INT32_MAX ? 0 : fr_least(used, r->capacity);
     return items ? used : r->capacity - used;
 }
 

@@ -291,6 +291,18 @@ def test_a_lock_whose_holder_is_gone_is_taken_over():
         assert ring.pop() == 1
 
 
+def test_a_slotflag_producer_killed_before_its_index_is_told_may_be_behind_its_consumer():
+    with Arena(1 << 14) as arena, Ring.create(4, strategy="slotflag", arena=arena) as ring:
+        ring.push_bulk(uint64(1, 2, 3))
+        assert (ring.pop(), ring.pop()) == (1, 2)
+        with memoryview(arena) as view:
+            struct.pack_into("=I", view, ring.offset + WRITE_INDEX, 0)
+        assert (len(ring), ring.wait_for_items(timeout=0)) == (0, False)
+        with Ring.attach(arena, ring.offset) as anew:
+            assert anew.push(4)
+            assert [anew.pop() for _ in range(3)] == [3, 4, None]
+
+
 def test_a_slotflag_side_that_was_killed_between_two_stores_goes_on_where_it_was():
     with Arena(1 << 14) as arena, Ring.create(4, strategy="slotflag", arena=arena) as ring:
         ring.push_bulk(uint64(1, 2, 3))

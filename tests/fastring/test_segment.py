@@ -161,7 +161,7 @@ def test_the_next_maker_takes_the_place_of_a_socket_nobody_listens_at(path):
 
 def test_memory_that_is_no_segment_is_foreign():
     for size in (100, 1 << 16):
-        with Arena(size) as arena, pytest.raises(ForeignSegment, match="is no segment"):
+        with Arena(size) as made, Arena.attach(made.fileno()) as arena, pytest.raises(ForeignSegment, match="is no segment"):
             Segment.attach_arena(arena)
 
 
