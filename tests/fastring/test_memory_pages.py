@@ -23,8 +23,10 @@ COUNT = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
 
 @pytest.fixture
 def four_huge_pages():
-    """Four huge pages more than the machine set apart, which takes root."""
+    """Four huge pages more than the machine set apart, which takes root. One run of these tests at a time: they would take each other's."""
     try:
+        lock = COUNT.open()
+        fcntl.flock(lock, fcntl.LOCK_EX)
         before = int(COUNT.read_text())
         COUNT.write_text(str(before + 4))
     except OSError as error:
@@ -35,6 +37,7 @@ def four_huge_pages():
         yield
     finally:
         COUNT.write_text(str(before))
+        lock.close()
 
 
 def test_an_ordinary_arena_says_what_its_pages_are():
