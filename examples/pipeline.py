@@ -23,15 +23,16 @@ HEADER = struct.Struct("=QQ")  # number, time in ns
 IPV4 = b"\x08\x00"
 
 
-def push(end: RingEnd, record: bytes, on_gone=None) -> None:
-    """Append a record, however long the ring is full. Of a consumer that died `on_gone` is told, again and again; PeerGone without it."""
+def push(end: RingEnd, record: bytes, on_wait=None) -> None:
+    """Append a record, however long the ring is full; `on_wait` is called meanwhile. Without it, PeerGone for a dead consumer."""
     while not end.ring.push(record):
         try:
-            end.wait((len(record) + 15) // 8)
+            end.wait((len(record) + 15) // 8, timeout=0.2)
         except PeerGone:
-            if on_gone is None:
+            if on_wait is None:
                 raise
-            on_gone()
+        if on_wait is not None:
+            on_wait()
 
 
 def read(segment: Segment, path: str, start_filter) -> None:

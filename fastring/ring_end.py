@@ -19,7 +19,7 @@ class PeerGone(RuntimeError):
 
 
 class Peer:
-    """A process that has a place in a segment: ``pid``, ``alive``, ``heartbeat_age``."""
+    """A process that has a place in a segment: ``pid``, ``alive``, ``heartbeat_age``. ``pid`` is 0 if its place is another's by now."""
 
     def __init__(self, segment: Segment, ticket: int, pid: int) -> None:
         self.segment, self.ticket, self.pid = segment, ticket, pid
@@ -36,6 +36,8 @@ class Peer:
 
     def pidfd(self) -> int:
         """A descriptor that turns readable when it dies, for select; the caller closes it. Raises ProcessLookupError if it is dead."""
+        if self.pid == 0:
+            raise ProcessLookupError("that process is gone, and its number forgotten")
         descriptor = os.pidfd_open(self.pid)
         if not self.alive:  # or it is of a later process with its number
             os.close(descriptor)
@@ -73,7 +75,8 @@ class RingEnd:
                 return True
             peer = self.peer
             if peer is not None and not peer.alive and not wait(n, timeout=0, spin=0):
-                raise PeerGone(f"the {'consumer' if self.is_producer else 'producer'} of ring {self.name!r}, process {peer.pid}, is gone")
+                who = f", process {peer.pid}," if peer.pid else ""
+                raise PeerGone(f"the {'consumer' if self.is_producer else 'producer'} of ring {self.name!r}{who} is gone")
             if until is not None and time.monotonic() >= until:
                 return False
 

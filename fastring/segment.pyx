@@ -291,8 +291,11 @@ cdef class Segment:
         return RingEnd(self, name, self.ring(name, **options), producer=producer, owned=not shared)
 
     def owner(self, str name not None, *, bint producer):
-        """The Peer that has that side of a ring; None if nobody has, or several may."""
-        return self.peer(load_acquire32(self._owner(self._entry(name).offset, producer)))
+        """The Peer that has that side of a ring, or died having it; None if nobody has, or several may."""
+        ticket = load_acquire32(self._owner(self._entry(name).offset, producer))
+        if ticket == 0:
+            return None
+        return self.peer(ticket) or Peer(self, ticket, 0)       # its place is another's by now, the side still its own
 
     def give_up(self, str name not None, *, bint producer):
         """Let others claim a side that is ours. RingEnd.close calls it."""

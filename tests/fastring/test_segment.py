@@ -111,6 +111,21 @@ def test_a_dead_owner_is_noticed_and_its_side_claimed_by_the_next(segment, path)
             assert len(segment.participants) == 2  # the dead one's place was taken
 
 
+def test_a_dead_owner_whose_place_is_taken_is_still_gone(segment, path):
+    segment.create_ring("rx", 64)
+    with segment.listen(path), segment.consumer("rx") as rx:
+        with child(CLAIM, path, "producer") as process:
+            process.kill()
+            process.wait(20)
+        with Segment.attach(path):  # takes the dead one's place
+            assert rx.ring.pop() == 7
+            with pytest.raises(PeerGone, match="the producer of ring 'rx' is gone"):
+                rx.wait(timeout=30)
+            assert not rx.peer.alive
+            with pytest.raises(ProcessLookupError):
+                rx.peer.pidfd()
+
+
 def test_a_stopped_peer_is_alive_and_its_heartbeat_grows_old(segment, path):
     segment.create_ring("rx", 64)
     with segment.listen(path), segment.consumer("rx") as rx, child(CLAIM, path, "producer") as process:
