@@ -103,6 +103,7 @@ static inline uint32_t fr_slotflag_dequeue(struct fr_ring *r, uint64_t *items, u
  * consumer by its index, which came before it freed the slots. */
 static inline void fr_slotflag_settle(struct fr_ring *r) {
     struct fr_side *p = &r->producer, *c = &r->consumer;
+    uint32_t told = fr_load_acquire32(r->write_index);
     for (uint32_t i = 0; i < r->capacity; i++, p->index++) {
         uint32_t ahead = fr_load_acquire32(fr_sequence(r, p->index)) - 2 * p->index;
         if (ahead != 1 && ahead != 2 * r->capacity) break; /* neither published nor read since */
@@ -110,7 +111,8 @@ static inline void fr_slotflag_settle(struct fr_ring *r) {
     for (uint32_t position = c->index - r->capacity; position != c->index; position++) {
         if (fr_load_acquire32(fr_sequence(r, position)) == 2 * position + 1) fr_slots_free(r, position, 1);
     }
-    fr_store_relaxed32(r->write_index, p->index);
+    /* Not over a newer one: who attaches may be the consumer, and the producer at work. */
+    if ((int32_t)(p->index - told) > 0) fr_compare_exchange32(r->write_index, &told, p->index);
 }
 
 /* mpmc: claim up to n positions whose slots are ready, by moving the index that all of one side share. What is ready stays so until the
