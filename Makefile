@@ -35,11 +35,11 @@ test-guest: build .venv/.extra-test  ## boot virtual machines on served cards, a
 test: build .venv/.extra-test  ## run the tests (ARGS="-k ring" for some of them)
 	@.venv/bin/pytest $(ARGS)
 
-bench: build .venv/.extra-bench  ## run the benchmarks
-	@.venv/bin/pytest bench $(ARGS)
+bench: build .venv/.extra-bench  ## run the benchmarks (ARGS="-s bench/test_path.py" for some of them)
+	@.venv/bin/pytest $(if $(findstring bench/,$(ARGS)),,bench) $(ARGS)
 
-bench-report: build .venv/.extra-bench  ## rings beside other people's, as one HTML page with plots (ARGS="--rounds 5 --only capacity")
-	@.venv/bin/python bench/ring_report.py $(ARGS)
+bench-report: build .venv/.extra-bench  ## rings and pools beside other people's, as one HTML page with plots (ARGS="--rounds 5 --only capacity")
+	@.venv/bin/python bench/report.py $(ARGS)
 
 bench-tools: build .venv/.extra-bench .venv/.extra-test  ## replay against tcpreplay on a veth pair, as root (ARGS="--runs 1 --seconds 10")
 	@.venv/bin/python bench/tools.py $(ARGS)

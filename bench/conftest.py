@@ -8,7 +8,7 @@ sys.path[:0] = [str(HERE), str(HERE / "peers")]
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    for table in getattr(config, "ring_tables", ()):
+    for table in getattr(config, "tables", ()):
         terminalreporter.write_line("")
         for line in table.splitlines():
             terminalreporter.write_line(line)

@@ -1,23 +1,11 @@
-from typing import Final, Self
+from typing import Final
 
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import Buffer
 
-from fastring.memory import Arena
+from fastring.meeting import Meeting
 from fastring.ring import Ring
 
 MOST_BULK: Final[int]
-
-@disjoint_base
-class Meeting:
-    def __new__(
-        cls, workers: int, *, arena: Arena | None = None, offset: int | None = None, seconds: float = 60, spins: int = 0
-    ) -> Self: ...
-    @property
-    def workers(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def arena(self) -> Arena | None: ...
 
 def produce(ring: Ring, meeting: Meeting, first: int, items: int, bulk: int) -> tuple[int, int]: ...
 def consume(ring: Ring, meeting: Meeting, items: int, bulk: int) -> tuple[int, int, int]: ...

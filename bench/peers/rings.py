@@ -1,4 +1,4 @@
-"""Rings from elsewhere, each a program around the loops of harness.h: built when first asked for, run for one measurement."""
+"""Rings from elsewhere, and a pool, each a program around the loops of harness.h: built when first asked for, run for one measurement."""
 
 from __future__ import annotations
 
@@ -79,4 +79,5 @@ PEERS = (
     Peer("rte_ring HTS", sync="hts", many=True, **DPDK),
     Peer("ck_ring MPMC", sync="mpmc", many=True, **CK),
 )
+MEMPOOL = Peer("rte_mempool", "rte_mempool.c", "libdpdk-dev", "dpdk/rte_mempool.h", pkg_config="libdpdk")
 WIDE = tuple(replace(peer, words=2) for peer in PEERS if peer.name in ("rte_ring SP/SC", "Boost spsc_queue"))  # that have bulks

@@ -29,3 +29,14 @@ def push_pop(Ring ring, uint64_t items, uint32_t bulk):
                     total += batch[i]
             sent += bulk
     return total
+
+
+def take_and_give(BufferPool pool, uint64_t bulks):
+    """32 buffers taken and given back, so many times; how many that were."""
+    cdef uint32_t[BULK] buffers
+    cdef uint64_t _, taken = 0
+    with nogil:
+        for _ in range(bulks):
+            taken += pool.take_bulk(buffers, BULK)
+            pool.give_bulk(buffers, BULK)
+    return taken

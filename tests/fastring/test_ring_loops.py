@@ -1,33 +1,13 @@
 """The loops that benches run: whole, checked, and never waiting for ever for who is gone."""
 
-import threading
-
 import numpy as np
 import pytest
+from loop_workers import together, yielding
 
+from fastring.meeting import Meeting
 from fastring.memory import Arena
 from fastring.ring import Ring
-from fastring.ring_loops import MOST_BULK, Meeting, bounce, consume, ping, pong, produce, push_pop, spin
-
-
-def together(*jobs):
-    """Run each in a thread; what they return."""
-    found = [None] * len(jobs)
-
-    def run(number, job):
-        found[number] = job()
-
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(jobs)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
-
-
-def yielding(workers, **options):
-    """For machines with fewer cores to spare than workers."""
-    return Meeting(workers, spins=64, **options)
+from fastring.ring_loops import MOST_BULK, bounce, consume, ping, pong, produce, push_pop, spin
 
 
 @pytest.mark.parametrize("bulk", [1, 7, 32])

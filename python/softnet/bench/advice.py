@@ -29,6 +29,9 @@ def advise(found: Mapping[str, Comparison], *, cpus: int) -> list[Advice]:
             told.append(_strategy(key, what, found[key]))
     if "many" in found:
         told.append(_strategy("many", "for several producers or consumers", found["many"], default="mpmc"))
+    for key, what, default in POOL_FOR:
+        if key in found:
+            told.append(_strategy(key, what, found[key], default=default))
     if "batch" in found:
         told.append(_batch(found["batch"]))
     if "capacity" in found:
@@ -48,6 +51,11 @@ STRATEGY_FOR = {
     "latency between processes": "for latency between two processes",
     "one thread": "within one thread",
 }
+
+POOL_FOR = (
+    ("pool", "pool of one thread", "lifo"),
+    ("pool for two", "pool whose buffers are given back on another thread", "lifo, cache"),
+)
 
 
 def better(found: Comparison, one: Series, than: Series, least: float = ENOUGH) -> bool:

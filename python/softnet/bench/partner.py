@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from fastring.meeting import Meeting
 from fastring.memory import Arena
 from fastring.record_ring import RecordRing
 from fastring.ring import Ring
-from fastring.ring_loops import Meeting, bounce, consume, pong
+from fastring.ring_loops import bounce, consume, pong
 
 ARENA_SIZE = 16 << 20
 PATIENCE = 30  # seconds that either side waits for the other one

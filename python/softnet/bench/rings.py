@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fastring.meeting import Meeting
 from fastring.memory import Arena
 from fastring.ring import Ring
-from fastring.ring_loops import Meeting, bounce, consume, ping, pong, produce, push_pop
+from fastring.ring_loops import bounce, consume, ping, pong, produce, push_pop
 from softnet.bench.partner import PATIENCE, Partner
 from softnet.bench.series import RoundTrip
 
@@ -57,7 +58,7 @@ def in_threads(jobs: Sequence[tuple[int, Callable[[], T]]]) -> list[T]:
     return found
 
 
-def _took(results: Sequence[Sequence[int]]) -> int:
+def took(results: Sequence[Sequence[int]]) -> int:
     """From the first beginning to the last end."""
     return max(result[1] for result in results) - min(result[0] for result in results)
 
@@ -91,7 +92,7 @@ def throughput(
             work.append(partial(consume, ring, meeting, part, bulk))
         results = in_threads([(cpus[number % len(cpus)], job) for number, job in enumerate(work)])
     check_sum(sum(result[2] for result in results[producers:]), items)
-    return _took(results) / items
+    return took(results) / items
 
 
 def throughput_to(partner: Partner, strategy: str, *, capacity: int = 1024, bulk: int = 32, items: int = 1_000_000, cpu: int) -> float:
@@ -104,7 +105,7 @@ def throughput_to(partner: Partner, strategy: str, *, capacity: int = 1024, bulk
         taken = partner.answer()
         partner.arena.free(meeting.offset)
     check_sum(taken[2], items)
-    return _took([*sent, taken]) / items
+    return took([*sent, taken]) / items
 
 
 def _round_trip(times: np.ndarray[Any, Any]) -> RoundTrip:
@@ -167,4 +168,4 @@ def line_round_trip(cpus: Sequence[int], rounds: int = 5_000) -> float:
     """Nanoseconds that a bare cache line takes from one CPU to the other and back: what no ring can beat."""
     meeting = Meeting(2)
     results = in_threads([(cpus[0], lambda: bounce(meeting, rounds, True)), (cpus[1], lambda: bounce(meeting, rounds, False))])
-    return _took(results) / rounds
+    return took(results) / rounds

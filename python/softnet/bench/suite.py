@@ -1,4 +1,4 @@
-"""What `fastring bench` asks of a machine: our rings in all strategies, batches and capacities, ways to wait, and driver settings.
+"""What `fastring bench` asks of a machine: our rings in all strategies, batches and capacities, pools, ways to wait, and driver settings.
 
 Nothing here needs a compiler or other people's rings: those are in bench/. Each measurement takes some milliseconds, and all that take
 part in a question do so in turns.
@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from softnet.bench import rings, settings
+from softnet.bench import pools, rings, settings
 from softnet.bench.machine import Noise
 from softnet.bench.partner import Partner
 from softnet.bench.series import Comparison, Measure, RoundTrip, compare
@@ -99,8 +99,15 @@ class Suite:
         }
         yield Asked("capacity", "which capacity? cached, two threads, bulks of 32", capacities, "1024")
 
+        given: dict[str, Measure] = {
+            name: partial(pools.between_threads, name, buffers=self.items(32) // 4, cpus=cpus) for name in pools.BETWEEN_THREADS
+        }
+        yield Asked("pool for two", "which pool? taken on one thread and given back on another", given, "lifo, cache", "ns a buffer")
+
     def _one_thread(self) -> Iterator[Asked]:
         cpu = self.cpus[0]
+        kept: dict[str, Measure] = {name: partial(pools.on_one_thread, name, buffers=self.items(32), cpu=cpu) for name in pools.POOLS}
+        yield Asked("pool", "which pool? one thread, 32 buffers at a time", kept, "lifo", "ns a buffer")
         alone = self._strategies(lambda one: partial(rings.single, one, items=self.items(32), cpu=cpu))
         yield Asked("one thread", "which ring? one thread, bulks of 32", alone, "cached")
         if len(self.cpus) == 1:

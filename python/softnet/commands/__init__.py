@@ -14,6 +14,6 @@ COMMANDS = {
     "serve": "serve a card to a virtual machine",
     "diff": "compare two captures frame by frame",
     "trace": "print what a trace recorded, or convert it",
-    "bench": "measure rings and driver on this machine, and recommend what to choose on it",
+    "bench": "measure rings, pools and driver on this machine, and recommend what to choose on it",
     "check": "run a network driver of yours on the card, and tell what it does wrong",
 }

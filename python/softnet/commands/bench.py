@@ -14,9 +14,10 @@ def parser() -> Parser:
     bench = Parser(
         prog="fastring bench",
         usage="fastring bench [options]",
-        description="Measure fastring's rings and driver on this machine, and recommend what to choose on it: which ring for bulk, for\n"
-        "latency and for several producers, which batch, which capacity, poll or park. Needs no compiler. All that are compared take\n"
-        "turns; a machine that was noisy meanwhile is called so. Two CPUs of those it may use are kept busy: `taskset` says which.",
+        description="Measure fastring's rings, pools and driver on this machine, and recommend what to choose on it: which ring for\n"
+        "bulk, for latency and for several producers, which batch, capacity and pool, poll or park. Needs no compiler. All that are\n"
+        "compared take turns; a machine that was noisy meanwhile is called so. Two CPUs of those it may use are kept busy: `taskset`\n"
+        "says which.",
         epilog="exit status:\n  0    done\n  2    bad usage, or it could not be measured\n"
         "  130  interrupted (Ctrl-C); what was measured so far is printed",
         formatter_class=Help,

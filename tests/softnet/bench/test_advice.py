@@ -27,6 +27,11 @@ def test_the_default_stays_where_another_one_gains_little():
     assert "no other one is faster by 5 %" in one.text
 
 
+def test_a_pool_is_compared_with_what_is_there_by_default():
+    one = only(comparison("ns a buffer", lifo=[3.0] * 3, fifo=[1.5] * 3), about="pool")
+    assert one.text == "pool of one thread: fifo (2.0 times as fast as lifo: 1.50 against 3.00 ns a buffer)"
+
+
 def test_one_lucky_round_takes_nobody_from_the_default():
     assert only(comparison(cached=[10.0, 10.0, 10.0, 10.0], lamport=[0.1, 0.1, 11.0, 11.0]), about="single").choose == "cached"
 

@@ -30,7 +30,7 @@ def test_all_is_answered_and_recommended_in_a_moment():
     assert (status, err) == (0, "")
     told = json.loads(out)
     rings = {"bulk", "single", "processes", "latency", "latency between processes", "many", "one thread"}
-    asked = rings | {"batch", "capacity", "wait", "driver"}
+    asked = rings | {"pool", "pool for two", "batch", "capacity", "wait", "driver"}
     assert set(told["questions"]) == asked == {one["about"] for one in told["recommendation"]}
     assert told["machine"]["cores"]
     assert not told["interrupted"]

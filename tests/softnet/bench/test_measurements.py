@@ -6,7 +6,7 @@ import time
 import pytest
 
 from fastring.ring import Ring
-from softnet.bench import from_python, rings
+from softnet.bench import from_python, pools, rings
 from softnet.bench.partner import Partner, PartnerError, Patience
 
 ALL = (*rings.STRATEGIES, *rings.MANY_STRATEGIES)
@@ -54,6 +54,22 @@ def test_on_one_thread(strategy):
 def test_round_trips(strategy, partner):
     for trip in (rings.round_trip(strategy, rounds=200, cpus=CPUS), rings.round_trip_to(partner, strategy, rounds=200, cpu=CPUS[0])):
         assert 0 < trip.p50 <= trip.p99 <= trip.p99_9
+
+
+@pytest.mark.parametrize("name", pools.POOLS)
+def test_a_pool_on_one_thread(name):
+    assert pools.on_one_thread(name, buffers=10_000, cpu=CPUS[0]) > 0
+
+
+@pytest.mark.parametrize("name", pools.BETWEEN_THREADS)
+def test_a_pool_between_threads(name):
+    assert pools.between_threads(name, buffers=20_000, cpus=CPUS) > 0
+
+
+def test_lost_buffers_are_noticed(monkeypatch):
+    monkeypatch.setattr(pools, "take_and_give", lambda user, *_: user.take() and (0, 1))
+    with pytest.raises(RuntimeError, match="buffers were lost"):
+        pools.on_one_thread("lifo", buffers=32, cpu=CPUS[0])
 
 
 def test_from_python_to_python(partner):

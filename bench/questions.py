@@ -1,4 +1,4 @@
-"""What bench/test_ring.py asks about rings: who takes part in each question, and how one measurement of each is made.
+"""What bench/test_questions.py asks of rings, pools and settings: who takes part in each question, and how one measurement of each is made.
 
 Each takes some milliseconds on a quiet machine, so that one round of all is over before a hypervisor has moved its CPUs.
 """
@@ -11,17 +11,21 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from types import ModuleType
 
-from peers import HERE, Unavailable
-from rings import PEERS, WIDE, Peer
+from peers import HERE, Unavailable, build_extension
+from rings import MEMPOOL, PEERS, WIDE, Peer
 
+from fastring.meeting import Meeting
+from fastring.ring import Ring
 from softnet.bench import from_python as python
-from softnet.bench import rings, settings
+from softnet.bench import pools, rings, settings
 from softnet.bench.machine import Noise
 from softnet.bench.partner import Partner
 from softnet.bench.series import Comparison, Measure, RoundTrip, compare
 
 ROUNDS = 7
+MORE_ROUNDS = 15  # where two ought to be alike
 ITEMS, SINGLES, TRIPS = 2_000_000, 400_000, 10_000
 SPSC = tuple(peer for peer in PEERS if not peer.many)
 MANY = tuple(peer for peer in PEERS if peer.many)
@@ -29,7 +33,7 @@ SWEPT = ("cached", "batched")
 QUICK = tuple(peer for peer in SPSC if peer.name in ("rte_ring SP/SC", "Boost spsc_queue"))  # that have bulks: for sweeps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """`measures`: by name, one measurement of each who takes part. Those of ours begin with "fastring"."""
 
@@ -100,7 +104,7 @@ def question(name: str, ours: Callable[[str], float | RoundTrip], peers: Sequenc
     """`ours`: one measurement of a strategy; `peers` are run with `options`."""
     measures = {f"fastring {strategy}": (lambda strategy=strategy: ours(strategy)) for strategy in strategies}
     more, needed = theirs(peers, **options)
-    return Question(name, measures | more, unit, rounds, needed)
+    return Question(name=name, measures=measures | more, unit=unit, rounds=rounds, needed=needed)
 
 
 def throughput(bulk: int, capacity: int = 1024) -> Callable[[str], float]:
@@ -175,20 +179,77 @@ def threads_or_processes() -> list[Question]:
             first: lambda bulk=bulk: throughput(bulk)("cached"),
             second: lambda bulk=bulk: rings.throughput_to(partner(), "cached", bulk=bulk, items=items(bulk), cpu=two_cpus()[0]),
         }
-        asked.append(Question(f"threads or processes? {told}", measures, against=(first,)))
+        asked.append(Question(name=f"threads or processes? {told}", measures=measures, rounds=MORE_ROUNDS, against=(first,)))
     trips: dict[str, Measure] = {
         first: lambda: rings.round_trip("cached", rounds=TRIPS, cpus=two_cpus()),
         second: lambda: rings.round_trip_to(partner(), "cached", rounds=TRIPS, cpu=two_cpus()[0]),
     }
-    asked.append(Question("threads or processes? round trip", trips, "ns there and back, p50", against=(first,)))
+    asked.append(Question(
+        name="threads or processes? round trip", measures=trips, unit="ns there and back, p50", rounds=MORE_ROUNDS, against=(first,),
+    ))
     return asked
 
 
 def which_driver_settings() -> list[Question]:
     """Each beside the defaults: how often it asks for reports and tells of packets, how much it polls, when it wakes and is interrupted."""
     measures: dict[str, Measure] = {name: (lambda name=name: drivers().measure(name)) for name in settings.SETTINGS}
-    return [Question("which driver settings? 60 bytes, the whole path on one thread", measures, "CPU ns a packet", all_ours=True,
-                     against=("default",))]
+    title = "which driver settings? 60 bytes, the whole path on one thread"
+    return [Question(name=title, measures=measures, unit="CPU ns a packet", all_ours=True, against=("default",))]
+
+
+# --- pools
+
+CACHED_MEMPOOL = "rte_mempool, cache"
+MEMPOOLS = {
+    CACHED_MEMPOOL: ("ring_mp_mc", pools.CACHE), "rte_mempool, no cache": ("ring_mp_mc", 0),
+    "rte_mempool over rte_stack, cache": ("stack", pools.CACHE),
+}
+BULK = 32
+
+
+def mempool(name: str, threads: int, buffers: int) -> float:
+    operations, cache_size = MEMPOOLS[name]
+    told = [threads, operations, cache_size, pools.COUNT, pools.SIZE, BULK, buffers, *two_cpus()]
+    return float(subprocess.check_output([MEMPOOL.build(), *map(str, told)], text=True))
+
+
+@cache
+def malloc_loops() -> ModuleType:
+    return build_extension(HERE / "malloc_loops.pyx")
+
+
+def malloc_on_one(bulks: int) -> float:
+    loops, cpu = malloc_loops(), two_cpus()[0]
+    return rings.took(rings.in_threads([(cpu, lambda: loops.take_and_give(bulks, pools.SIZE))])) / (bulks * BULK)
+
+
+def malloc_on_two(bulks: int) -> float:
+    loops, meeting = malloc_loops(), Meeting(2)
+    with Ring.create(1024) as there:
+        results = rings.in_threads([
+            (two_cpus()[0], lambda: loops.take_and_send(there, meeting, bulks, pools.SIZE)),
+            (two_cpus()[1], lambda: loops.receive_and_give(there, meeting, bulks)),
+        ])
+    return rings.took(results) / (bulks * BULK)
+
+
+def which_pool() -> list[Question]:
+    one: dict[str, Measure] = {
+        f"fastring {name}": (lambda name=name: pools.on_one_thread(name, buffers=ITEMS, cpu=two_cpus()[0])) for name in pools.POOLS
+    }
+    two: dict[str, Measure] = {
+        f"fastring {name}": (lambda name=name: pools.between_threads(name, buffers=ITEMS // 4, cpus=two_cpus()))
+        for name in pools.BETWEEN_THREADS
+    }
+    # glibc gives memory back to the kernel and takes it again: fewer, since that takes microseconds
+    one["malloc"], two["malloc"] = lambda: malloc_on_one(ITEMS // 10 // BULK), lambda: malloc_on_two(ITEMS // 100 // BULK)
+    asked = []
+    for threads, measures, told in ((1, one, "one thread"), (2, two, "taken on one thread and given back on another")):
+        measures |= {name: (lambda name=name, threads=threads: mempool(name, threads, ITEMS // threads**2)) for name in MEMPOOLS}
+        needed: dict[str, Callable[[], object]] = dict.fromkeys(MEMPOOLS, MEMPOOL.build) | {"malloc": malloc_loops}
+        name = f"which pool? {told}, {BULK} buffers at a time"
+        asked.append(Question(name=name, measures=measures, unit="ns a buffer", needed=needed, against=(CACHED_MEMPOOL,)))
+    return asked
 
 
 # --- from Python
@@ -227,9 +288,12 @@ def from_python() -> list[Question]:
         kinds = QUEUES if what == "payloads" else QUEUES + ARRAYS
         measures = ours[what] | {kind: (lambda kind=kind, what=what: python_queue(kind, what)) for kind in kinds}
         needed = {kind: has_faster_fifo for kind in kinds if kind.startswith("faster-fifo")}
-        asked.append(Question(f"which queue for Python? {told}", measures, "ns each", 5, needed, AGAINST))
+        title = f"which queue for Python? {told}"
+        asked.append(Question(name=title, measures=measures, unit="ns each", rounds=5, needed=needed, against=AGAINST))
     return asked
 
 
-ASKED = (*which_ring(), *threads_or_processes(), *which_batch_size(), *which_capacity(), *which_driver_settings(), *from_python())
+ASKED = (
+    *which_ring(), *threads_or_processes(), *which_batch_size(), *which_capacity(), *which_pool(), *which_driver_settings(), *from_python(),
+)
 QUESTIONS = {asked.name: asked for asked in ASKED}

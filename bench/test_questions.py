@@ -1,6 +1,6 @@
-"""Rings compared, a question at a time: ours and other people's take turns, and each is told beside the best of the others.
+"""Rings, pools and settings compared, a question at a time: ours and other people's take turns, each told beside the best of the others.
 
-    pytest bench/test_ring.py --benchmark-group-by=group
+    pytest bench/test_questions.py --benchmark-group-by=group
 
 What was measured in turns is handed to pytest-benchmark afterwards, a second for each nanosecond. Tables with ratios follow at the end.
 """
@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 from peers import Unavailable
-from ring_questions import QUESTIONS, close, partner, two_cpus
+from questions import QUESTIONS, close, partner, two_cpus
 
 from fastring.ring import Ring
 from softnet.bench.machine import Noise, describe
@@ -42,7 +42,7 @@ def noise(request):
         pytest.skip(str(reason))
     yield watch
     told = ", ".join(f"{name} {what}" for name, what in describe().items())
-    request.config.ring_tables = [*map(str, answers.values()), f"measured on: {told}", watch.verdict()]
+    request.config.tables = [*map(str, answers.values()), f"measured on: {told}", watch.verdict()]
     close()
 
 
@@ -60,7 +60,7 @@ CASES = [(asked.name, who) for asked in QUESTIONS.values() for who in asked.meas
 
 @pytest.mark.parametrize(("name", "who"), CASES, ids=[f"{name}: {who}" for name, who in CASES])
 @pytest.mark.benchmark(timer=the_clock)
-def test_ring(benchmark, noise, name, who):
+def test_question(benchmark, noise, name, who):
     if reason := QUESTIONS[name].missing().get(who):
         pytest.skip(reason)
     found = answer(name, noise)

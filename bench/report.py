@@ -1,4 +1,4 @@
-"""All questions about rings, answered on one page: `make bench-report`, some minutes. Opened from a file, without a network."""
+"""All questions of questions.py, answered on one page: `make bench-report`, some minutes. Opened from a file, without a network."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
 
 from peers import TARGET, Unavailable
-from ring_questions import QUESTIONS, ROUNDS, close, partner, two_cpus
+from questions import QUESTIONS, ROUNDS, close, partner, two_cpus
 
 from softnet.bench.machine import Noise, describe
 from softnet.bench.page import write_page
@@ -18,7 +18,7 @@ from softnet.bench.page import write_page
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
-    parser.add_argument("--out", type=Path, default=TARGET / "rings.html", help="the page (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=TARGET / "report.html", help="the page (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each question (default: %(default)s)")
     parser.add_argument("--only", default="", metavar="TEXT", help="questions that have this in their name")
     chosen = parser.parse_args()
@@ -37,7 +37,7 @@ def main():
     verdict = noise.verdict()
     close()
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    title = f"Rings compared, {time.strftime('%Y-%m-%d %H:%M')}"
+    title = f"Rings and pools compared, {time.strftime('%Y-%m-%d %H:%M')}"
     write_page(chosen.out, title=title, comparisons=found, machine=describe(), verdict=verdict)
     print(f"{verdict}\n{chosen.out}")
 
