@@ -186,7 +186,8 @@ remove_built = rm -rf build/lib.* build/temp.*; find fastring e1000 -name '*.pyx
 	touch $@
 
 .venv-free-threaded/.ready: PYTHON = $(or $(FREE_THREADED),$(shell tests/packaging/free_threaded.sh || echo python3.13t))
-.venv-free-threaded/.ready: export PIP_PREFER_BINARY := 1  # some newest release has no wheel for it
+# Some newest release has no wheel for it. (A comment behind the value would be part of it.)
+.venv-free-threaded/.ready: export PIP_PREFER_BINARY := 1
 .venv-debug/.ready .venv-sanitize/.ready .venv-free-threaded/.ready: .venv-%/.ready: $(HOW_TO_BUILD)
 	@echo "make: setting up .venv-$* and building fastring in it, which takes a few minutes"
 	$(call make_venv,.venv-$*)

@@ -15,17 +15,7 @@ from e1000.driver.hw import CAUSES, Hw, Link
 from e1000.driver.mii import mii_ioctl
 from e1000.driver.napi import IMS_ENABLE_MASK, E1000Napi
 from e1000.driver.offload import Offloads
-from e1000.driver.param import (
-    DEFAULT_RX_USECS,
-    DEFAULT_TX_WAKE,
-    buffer_size,
-    check_doorbell,
-    check_ring,
-    check_rs_every,
-    check_wake,
-    check_weight,
-    interrupt_rate,
-)
+from e1000.driver.param import Options, buffer_size, interrupt_rate
 from e1000.driver.phy import Copper
 from e1000.driver.power import Power
 from e1000.driver.rx_mode import RxFilter
@@ -46,50 +36,23 @@ log = logging.getLogger("e1000")
 
 
 class E1000Adapter(Offloads):
-    """net_device_ops for one 82540EM on `bus`. Made by `pci.probe`; `stack` polls it.
+    """net_device_ops for one 82540EM on `bus`. Made by `pci.probe`; `stack` polls it. `flow_control`: see flow.by_name."""
 
-    `tx_descriptors`, `rx_descriptors`: 80 to 4096, multiples of 8. `rs_every`: packets from one status report to the next.
-    `doorbell_every`: packets from one write of TDT to the next within a burst; 0: one write a burst.
-    `tx_wake`: free descriptors from which on a stopped queue goes on; in a ring that is smaller, when it is empty.
-    `rx_usecs`: as `ethtool -C` has it; see param.interrupt_rate. `flow_control`: see flow.by_name.
-    """
-
-    def __init__(
-        self,
-        bus: Bus,
-        stack: Stack,
-        *,
-        tx_descriptors: int = 256,
-        rx_descriptors: int = 256,
-        rs_every: int = 32,
-        doorbell_every: int = 0,
-        tx_wake: int = DEFAULT_TX_WAKE,
-        weight: int = 64,
-        rx_usecs: int = DEFAULT_RX_USECS,
-        flow_control: str = "default",
-    ) -> None:
-        check_ring("tx_descriptors", tx_descriptors)
-        check_ring("rx_descriptors", rx_descriptors)
-        check_doorbell(doorbell_every)
-        check_rs_every(rs_every)
-        check_wake(tx_wake)
-        check_weight(weight)
+    def __init__(self, bus: Bus, stack: Stack, options: Options, *, flow_control: str = "default") -> None:
         super().__init__()
         self.bus = bus
         self.stack = stack
-        self.tx_descriptors = tx_descriptors
-        self.rx_descriptors = rx_descriptors
-        self.rs_every = rs_every
-        self.doorbell_every = doorbell_every
-        self.tx_wake = tx_wake
+        self.options = options
+        self.tx_descriptors = options.tx_descriptors
+        self.rx_descriptors = options.rx_descriptors
         self.hw = Hw(bus)
         self.copper = Copper(self.hw)
         self.flow = FlowControl(self.hw)
         self.flow_parameter = by_name(flow_control)
         self.flow.wanted = self.flow_parameter or self.flow.wanted
         self.power = Power(self)
-        self.napi = E1000Napi(bus, weight=weight)
-        self.napi.itr_setting, self.napi.itr = interrupt_rate(rx_usecs)
+        self.napi = E1000Napi(bus, weight=options.weight)
+        self.napi.itr_setting, self.napi.itr = interrupt_rate(options.rx_usecs)
         self.rx_filter = RxFilter(bus)
         self.hw_stats = HardwareStats(bus)
         self.ethtool = Ethtool(self)
@@ -308,7 +271,7 @@ class E1000Adapter(Offloads):
 
     def _setup_transmit(self, device: NetDevice) -> None:
         """§14.5: ring and gaps for 1000BASE-T."""
-        packet_size = self.mtu + ETH_HLEN + VLAN_HLEN
+        options, packet_size = self.options, self.mtu + ETH_HLEN + VLAN_HLEN
         if self.tx is None:
             self.tx = TxRing(
                 self.bus,
@@ -316,16 +279,15 @@ class E1000Adapter(Offloads):
                 self.stack.clock,
                 count=self.tx_descriptors,
                 packet_size=packet_size,
-                rs_every=self.rs_every,
-                doorbell_every=self.doorbell_every,
-                wake_at=self.tx_wake,
+                rs_every=options.rs_every,
+                doorbell_every=options.doorbell_every,
+                wake_at=options.tx_wake,
             )
         else:
             self.tx.allocate(self.tx_descriptors, packet_size)
         self._program_ring(regs.TDBAL, regs.TDBAH, regs.TDLEN, regs.TDH, regs.TDT, self.tx)
         self.bus.write(regs.TIPG, 10 | 8 << 10 | 6 << 20)
-        self.bus.write(regs.TIDV, 0)
-        self.bus.write(regs.TADV, 0)
+        self._set_thresholds(regs.TIDV, regs.TADV, regs.TXDCTL, options.tx_int_delay, options.tx_abs_int_delay, options.tx_wthresh)
 
     def _setup_receive(self, device: NetDevice) -> None:
         """§14.4: address, filters, ring, buffers of the right size."""
@@ -333,13 +295,19 @@ class E1000Adapter(Offloads):
         self.set_rx_mode(device)
         keep_bad, keep_fcs = bool(self.features & Feature.RXALL), bool(self.features & Feature.RXFCS)
         size, control = buffer_size(self.mtu, fcs=keep_fcs)
-        sink = self.rx_sink(device)
+        options, sink = self.options, self.rx_sink(device)
         self.rx = RxRing(
-            self.bus, self.stack.clock, sink, count=self.rx_descriptors, buffer_size=size, keep_bad=keep_bad, keep_fcs=keep_fcs
+            self.bus,
+            self.stack.clock,
+            sink,
+            count=self.rx_descriptors,
+            buffer_size=size,
+            copybreak=options.copybreak,
+            keep_bad=keep_bad,
+            keep_fcs=keep_fcs,
         )
         self._program_ring(regs.RDBAL, regs.RDBAH, regs.RDLEN, regs.RDH, regs.RDT, self.rx)
-        self.bus.write(regs.RDTR, 0)
-        self.bus.write(regs.RADV, 0)
+        self._set_thresholds(regs.RDTR, regs.RADV, regs.RXDCTL, options.rx_int_delay, options.rx_abs_int_delay, options.rx_wthresh)
         self.napi.tx, self.napi.rx = self.tx, self.rx
         self.napi.reset_itr()
         self.bus.write(regs.RCTL, control | self.set_up_receive(sink) | self.rx_filter.mode | regs.RCTL_BAM)
@@ -379,6 +347,14 @@ class E1000Adapter(Offloads):
         self.bus.write(length, 16 * ring.count)
         self.bus.write(head, 0)
         self.bus.write(tail, 0)
+
+    def _set_thresholds(self, delay: int, absolute: int, control: int, *values: int) -> None:
+        """Interrupt delays and the write-back threshold, which a reset has cleared (§13.4.30, §13.4.41, §13.4.43, §13.4.46)."""
+        wait, longest, wthresh = values
+        self.bus.write(delay, wait)
+        self.bus.write(absolute, longest)
+        if wthresh:
+            self.bus.write(control, regs.DCTL_GRAN | wthresh << regs.DCTL_WTHRESH_SHIFT)
 
     # --- what rings counted ---
 

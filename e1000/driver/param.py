@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import operator
 from collections.abc import Container
+from dataclasses import dataclass
 
 from e1000 import regs
 from softnet.ethernet import ETH_FCS_LEN, ETH_HLEN, VLAN_HLEN
@@ -13,6 +14,9 @@ MIN_DESCRIPTORS, MAX_DESCRIPTORS = 80, 4096  # E1000_MIN_TXD, E1000_MAX_82544_TX
 MAX_DOORBELL = MAX_RS_EVERY = 0xFFFFFFFF
 MAX_WEIGHT = 0x7FFFFFFF  # an int
 TX_STOP, DEFAULT_TX_WAKE = 24, 34  # txring's STOP and START
+MAX_COPYBREAK = 2048  # the smallest receive buffer
+MAX_DELAY = 0xFFFF  # E1000_MAX_TXDELAY and its like, in units of 1.024 µs
+MAX_WTHRESH = 63
 MIN_MTU = 46  # ETH_ZLEN - ETH_HLEN
 MAX_MTU = 16110  # MAX_JUMBO_FRAME_SIZE - (ETH_HLEN + ETH_FCS_LEN)
 DEFAULT_RX_USECS = 3  # as InterruptThrottleRate
@@ -34,26 +38,6 @@ def check_ring(what: str, count: int) -> None:
     check_whole(f"{what} is a multiple of 8 from {MIN_DESCRIPTORS} to {MAX_DESCRIPTORS}", count, limits)
 
 
-def check_doorbell(every: int) -> None:
-    """Raises OSError EINVAL for a number of packets that no ring counts."""
-    check_whole(f"doorbell_every is 1 to {MAX_DOORBELL} packets, or 0 for once a burst", every, range(MAX_DOORBELL + 1))
-
-
-def check_rs_every(every: int) -> None:
-    """The same for the packets from one status report to the next."""
-    check_whole(f"rs_every is at least 1 packet, and {MAX_RS_EVERY} at most", every, range(1, MAX_RS_EVERY + 1))
-
-
-def check_wake(free: int) -> None:
-    """The same for the free descriptors that wake the queue: as many as the largest packet needs, or more."""
-    check_whole(f"tx_wake is {TX_STOP} to {MAX_DESCRIPTORS - 1} free descriptors", free, range(TX_STOP, MAX_DESCRIPTORS))
-
-
-def check_weight(weight: int) -> None:
-    """The same for how much is polled at a time."""
-    check_whole(f"weight is at least 1 packet, and {MAX_WEIGHT} at most", weight, range(1, MAX_WEIGHT + 1))
-
-
 def interrupt_rate(rx_usecs: int) -> tuple[int, int]:
     """Setting and first rate (interrupts a second) of `ethtool -C rx-usecs`; raises OSError EINVAL (e1000_set_coalesce).
 
@@ -66,6 +50,56 @@ def interrupt_rate(rx_usecs: int) -> tuple[int, int]:
         return rx_usecs, START_ITR
     rate = 1_000_000 // rx_usecs
     return rate & ~3, rate  # the low two bits would mean a dynamic mode
+
+
+LIMITS = {  # of Options, by name: what it is, and the values there are
+    "rs_every": (f"at least 1 packet, and {MAX_RS_EVERY} at most", range(1, MAX_RS_EVERY + 1)),
+    "doorbell_every": (f"1 to {MAX_DOORBELL} packets, or 0 for once a burst", range(MAX_DOORBELL + 1)),
+    "tx_wake": (f"{TX_STOP} to {MAX_DESCRIPTORS - 1} free descriptors", range(TX_STOP, MAX_DESCRIPTORS)),
+    "copybreak": (f"0 to {MAX_COPYBREAK} bytes", range(MAX_COPYBREAK + 1)),
+    "weight": (f"at least 1 packet, and {MAX_WEIGHT} at most", range(1, MAX_WEIGHT + 1)),
+    **{f"{side}_int_delay": (f"0 to {MAX_DELAY} units of 1.024 µs", range(MAX_DELAY + 1)) for side in ("tx", "rx", "tx_abs", "rx_abs")},
+    **{f"{side}_wthresh": (f"0 to {MAX_WTHRESH} descriptors", range(MAX_WTHRESH + 1)) for side in ("tx", "rx")},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a user may choose when the driver is probed. Raises OSError EINVAL for what the card does not have.
+
+    `tx_descriptors`, `rx_descriptors`: 80 to 4096, multiples of 8. `rs_every`: packets from one status report to the next.
+    `doorbell_every`: packets from one write of TDT to the next within a burst; 0: one write a burst.
+    `tx_wake`: free descriptors from which on a stopped queue goes on; in a ring that is smaller, when it is empty.
+    `copybreak`: received packets up to so many bytes are copied out of their buffers, which stay in the ring. `weight`: NAPI's.
+    `rx_usecs`: as `ethtool -C` has it; see interrupt_rate. `tx_int_delay`, `tx_abs_int_delay`, `rx_int_delay`, `rx_abs_int_delay`:
+    TIDV, TADV, RDTR and RADV, in units of 1.024 µs, which delay an interrupt of a card with a clock. `tx_wthresh`, `rx_wthresh`:
+    descriptors that the card keeps before it writes them back (TXDCTL, RXDCTL), which the first two delays bound.
+    """
+
+    tx_descriptors: int = 256
+    rx_descriptors: int = 256
+    rs_every: int = 32
+    doorbell_every: int = 0
+    tx_wake: int = DEFAULT_TX_WAKE
+    copybreak: int = 0
+    weight: int = 64
+    rx_usecs: int = DEFAULT_RX_USECS
+    tx_int_delay: int = 0
+    tx_abs_int_delay: int = 0
+    rx_int_delay: int = 0
+    rx_abs_int_delay: int = 0
+    tx_wthresh: int = 0
+    rx_wthresh: int = 0
+
+    def __post_init__(self) -> None:
+        check_ring("tx_descriptors", self.tx_descriptors)
+        check_ring("rx_descriptors", self.rx_descriptors)
+        for name, (rule, allowed) in LIMITS.items():
+            check_whole(f"{name} is {rule}", getattr(self, name), allowed)
+        interrupt_rate(self.rx_usecs)
+        for side in ("tx", "rx"):
+            if getattr(self, f"{side}_wthresh") > 1 and not getattr(self, f"{side}_int_delay"):
+                raise OSError(errno.EINVAL, f"{side}_wthresh needs a {side}_int_delay, which says how long a descriptor is kept at most")
 
 
 def buffer_size(mtu: int, *, fcs: bool = False) -> tuple[int, int]:

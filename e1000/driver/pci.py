@@ -12,7 +12,7 @@ from e1000.driver.control import E1000Adapter
 from e1000.driver.flow import by_eeprom
 from e1000.driver.hw import EEPROM_SUM, EEPROM_WORDS, EepromError, Hw
 from e1000.driver.offload import set_up_features
-from e1000.driver.param import DEFAULT_RX_USECS, DEFAULT_TX_WAKE, MAX_MTU, MIN_MTU
+from e1000.driver.param import DEFAULT_RX_USECS, DEFAULT_TX_WAKE, MAX_MTU, MIN_MTU, Options
 from e1000.driver.power import EEPROM_APME
 from e1000.regs import WUFC_MAG
 from softnet.ethernet import is_valid_ether_addr, random_ether_addr
@@ -79,16 +79,22 @@ def probe(
     rs_every: int = 32,
     doorbell_every: int = 0,
     tx_wake: int = DEFAULT_TX_WAKE,
+    copybreak: int = 0,
     weight: int = 64,
     rx_usecs: int = DEFAULT_RX_USECS,
+    tx_int_delay: int = 0,
+    tx_abs_int_delay: int = 0,
+    rx_int_delay: int = 0,
+    rx_abs_int_delay: int = 0,
+    tx_wthresh: int = 0,
+    rx_wthresh: int = 0,
     flow_control: str = "default",
 ) -> NetDevice:
     """Find the card on `bus` and make its net_device, not yet registered (e1000_probe).
 
     A damaged EEPROM costs no more than its address: a random one is taken, and `addr_assign_type` says so. Raises OSError: ENODEV for
     another card, or one that is gone, EIO if there is no working card or it does not reach its memory, EBUSY if a driver has it open,
-    EINVAL for a ring size, a doorbell, an MTU, a moderation or a flow control it does not have. After an error the card is as it was,
-    but reset.
+    EINVAL for an option (param.Options), an MTU or a flow control it does not have. After an error the card is as it was, but reset.
     """
     if not isinstance(bus, Bus):
         raise TypeError(f"bus is an e1000.bus.Bus, not {bus!r}")
@@ -96,18 +102,23 @@ def probe(
         raise TypeError(f"stack is a softnet.stack.Stack, not {stack!r}")
     if bus.irq.requested:
         raise OSError(errno.EBUSY, f"{bus!r}: a driver has this card open")
-    adapter = E1000Adapter(
-        bus,
-        stack,
+    options = Options(
         tx_descriptors=tx_descriptors,
         rx_descriptors=rx_descriptors,
         rs_every=rs_every,
         doorbell_every=doorbell_every,
         tx_wake=tx_wake,
+        copybreak=copybreak,
         weight=weight,
         rx_usecs=rx_usecs,
-        flow_control=flow_control,
+        tx_int_delay=tx_int_delay,
+        tx_abs_int_delay=tx_abs_int_delay,
+        rx_int_delay=rx_int_delay,
+        rx_abs_int_delay=rx_abs_int_delay,
+        tx_wthresh=tx_wthresh,
+        rx_wthresh=rx_wthresh,
     )
+    adapter = E1000Adapter(bus, stack, options, flow_control=flow_control)
     with ExitStack() as undo:
         adapter.pci_command = adapter.hw.enable()
         undo.callback(adapter.hw.disable, adapter.pci_command)

@@ -1,7 +1,7 @@
 """RxRing: receive cleaning and refill."""
 
 from cython cimport final
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from e1000.bus.base cimport Bus
 from e1000.desc cimport Desc
@@ -19,9 +19,13 @@ cdef class RxRing:
     cdef Desc* desc
     cdef uint64_t desc_iova
     cdef readonly BufferPool pool
-    cdef uint32_t* buffers          # the pool buffer each descriptor leads to
+    cdef uint32_t* buffers          # the pool buffer each descriptor leads to; with copybreak NO_BUFFER once it went with a burst
+    cdef uint32_t missing           # of them
+    cdef uint8_t* copies            # packets up to copybreak, as they lie in the burst
+    cdef uint32_t copy_size         # bytes from one to the next
     cdef readonly uint32_t count
     cdef readonly uint32_t buffer_size
+    cdef readonly uint32_t copybreak
     cdef readonly uint32_t fcs      # bytes of it behind each packet
     cdef uint64_t refused           # a packet with one of these errors is dropped
     cdef uint64_t* words            # the RxSkbs' that its packets go to, or NULL

@@ -16,6 +16,7 @@ class RxRing:
         *,
         count: int,
         buffer_size: int,
+        copybreak: int = 0,
         keep_bad: bool = False,
         keep_fcs: bool = False,
     ) -> None: ...
@@ -27,6 +28,8 @@ class RxRing:
     def count(self) -> int: ...
     @property
     def buffer_size(self) -> int: ...
+    @property
+    def copybreak(self) -> int: ...
     @property
     def fcs(self) -> int: ...
     @property

@@ -1,5 +1,6 @@
 """The driver's control plane: probe, open, stop, and unwinding from every place where they can fail."""
 
+import dataclasses
 import errno
 from contextlib import suppress
 
@@ -11,6 +12,7 @@ from e1000 import regs
 from e1000.bus import Bus, HostMemory, LocalBus
 from e1000.device import E1000Device, eeprom_image
 from e1000.driver import probe, remove
+from e1000.driver.param import Options
 from fastring.burst import Burst
 from fastring.clock import VirtualClock
 from fastring.wire import NullWire
@@ -49,7 +51,7 @@ def test_a_queue_goes_on_when_the_largest_packet_fits_and_a_ring_may_be_that_emp
 
 
 @pytest.mark.parametrize("value", ["abc", 1.5, None, 80.0, -1, 1 << 32, 1 << 100, 1 << 20000], ids=range(8))
-@pytest.mark.parametrize("what", ["rs_every", "weight", "doorbell_every", "tx_wake", "tx_descriptors", "rx_descriptors", "rx_usecs"])
+@pytest.mark.parametrize("what", [field.name for field in dataclasses.fields(Options)])
 def test_arguments_are_whole_numbers_in_range(what, value):
     with pytest.raises(OSError, match=f"{what} is .*; not ") as error:
         probe(LocalBus(E1000Device()), Stack(), **{what: value})

@@ -26,6 +26,11 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "rings of 1024": ({"tx_descriptors": 1024, "rx_descriptors": 1024}, {}),
     "tx_wake=128": ({"tx_wake": 128}, {}),
     "tx_wake=255": ({"tx_wake": 255}, {}),
+    "copybreak=256": ({"copybreak": 256}, {}),
+    # On a clock: what follows is compared with the first of them, which keeps nothing back.
+    "on a clock": ({"moderated": True}, {}),
+    "rx_wthresh=8, on a clock": ({"rx_wthresh": 8, "rx_int_delay": 1, "moderated": True}, {}),
+    "tx_wthresh=4, rs_every=8, on a clock": ({"tx_wthresh": 4, "rs_every": 8, "tx_int_delay": 1, "moderated": True}, {}),
     # Who is moderated waits for interrupts, which is CPU time here: how much more of the ring a period has to have.
     "rx_usecs=3, on a clock": ({"rx_usecs": 3, "moderated": True}, {}),
     "rx_usecs=50, on a clock": ({"rx_usecs": 50, "moderated": True}, {}),
