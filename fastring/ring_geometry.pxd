@@ -47,6 +47,7 @@ ctypedef struct Header:
     uint32_t version
     Geometry geometry
 
+cdef uint32_t units_of(const Geometry* geometry) noexcept
 cdef uint32_t stride_of(const Geometry* geometry) noexcept
 cdef uint64_t block_size(const Geometry* geometry) noexcept
 cdef int check_geometry(const Geometry* geometry, bint records) except -1

@@ -18,11 +18,16 @@ WAITS = {"poll": POLL, "futex": FUTEX, "eventfd": EVENTFD}
 MAGIC = int.from_bytes(b"fastring", "little")
 
 
+cdef uint32_t units_of(const Geometry* geometry) noexcept:
+    """Units of 8 bytes in an item."""
+    return max(1, geometry.item_size // 8)
+
+
 cdef uint32_t stride_of(const Geometry* geometry) noexcept:
     """Units of 8 bytes from slot to slot: a sequence number takes one, and 16 bytes with one are rounded up to a half cache line."""
     if geometry.strategy in (SLOTFLAG, MPMC):
         return 2 if geometry.item_size == 8 else 4
-    return max(1, geometry.item_size // 8)
+    return units_of(geometry)
 
 
 cdef uint64_t block_size(const Geometry* geometry) noexcept:

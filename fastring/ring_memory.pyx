@@ -37,6 +37,7 @@ from fastring.ring_geometry cimport (
     block_size,
     check_geometry,
     stride_of,
+    units_of,
 )
 
 from fastring.ring_geometry import BY_NUMBER, WAITS, strategy_number
@@ -157,7 +158,7 @@ cdef class RingMemory:
         ring.lock = <uint32_t*>(block + LOCK)
         ring.capacity = self.geometry.capacity
         ring.mask = ring.capacity - 1
-        ring.units = max(1, self.geometry.item_size // 8)
+        ring.units = units_of(&self.geometry)
         ring.stride = stride_of(&self.geometry)
         ring.batch = self.geometry.batch
         ring.looks = self.geometry.strategy == LAMPORT

@@ -25,7 +25,6 @@ ctypedef struct Entry:
     uint32_t kind
     uint32_t _rest
     uint64_t offset
-    uint64_t size
 
 
 ctypedef struct SegmentHeader:
@@ -52,6 +51,6 @@ cdef class Segment:
 
     cdef int _join(self) except -1
     cdef int _check_open(self) except -1
-    cdef int _add(self, str name, uint32_t kind, uint64_t offset, uint64_t size) except -1
+    cdef int _add(self, str name, uint32_t kind, uint64_t offset) except -1
     cdef Entry _entry(self, str name) except *
     cdef uint32_t* _owner(self, uint64_t offset, bint producer) except NULL

@@ -222,15 +222,15 @@ cdef class Segment:
         self._made[name] = ring
         if ring.eventfds is not None:
             self._eventfds[name] = ring.eventfds
-        self._add(name, kind, ring.offset, SLOTS)
+        self._add(name, kind, ring.offset)
         return ring
 
-    cdef int _add(self, str name, uint32_t kind, uint64_t offset, uint64_t size) except -1:
+    cdef int _add(self, str name, uint32_t kind, uint64_t offset) except -1:
         cdef Entry* entry = &self.header.entries[self.header.entry_count]
         cdef bytes encoded = name.encode()
         memset(entry, 0, sizeof(Entry))
         memcpy(entry.name, <const char*>encoded, len(encoded))
-        entry.kind, entry.offset, entry.size = kind, offset, size
+        entry.kind, entry.offset = kind, offset
         store_release32(&self.header.entry_count, self.header.entry_count + 1)      # the entry is whole: acquired in contents
         return 0
 
