@@ -14,7 +14,9 @@ from softnet.bench.series import Comparison, Series, figure
 from softnet.charts import COLOURS
 from softnet.html_report import STYLE
 
-WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 720, 22, 210, 20, 8, 30
+WIDTH, ROW, RIGHT, TOP, BOTTOM = 720, 22, 20, 8, 30
+LEFT, LETTER = 210, 6.7  # of names: at least so much room, and for each letter
+MOST_TICKS = 8
 SWEEP_HEIGHT = 260
 OURS, OTHERS = COLOURS[0], COLOURS[5]
 
@@ -42,7 +44,7 @@ def _page(title: str, comparisons: Sequence[Comparison], machine: Mapping[str, s
         if len(asked) > 1 and all(points):
             yield sweep(question, [point or "" for point in points], asked)
         for one in asked:
-            yield f"<h3>{escape(one.title.removeprefix(question).strip(' ,') or one.title)}</h3>"
+            yield f"<h3>{escape(_subtitle(one, question))}</h3>"
             if len(asked) == 1 or not all(points):
                 yield spread(one)
             yield from _table(one)
@@ -61,6 +63,12 @@ def _numbers(one: Comparison) -> dict[str, object]:
 
 def _question(one: Comparison) -> str:
     return one.title.partition("?")[0] + "?"
+
+
+def _subtitle(one: Comparison, question: str) -> str:
+    """What it is about beside its question; for a point of a sweep, what was swept, and that."""
+    rest = one.title.removeprefix(question).strip(" ,") or one.title
+    return f"{question.removeprefix('which').strip(' ?')} {rest}" if _point(one) else rest
 
 
 def _point(one: Comparison) -> str | None:
@@ -89,10 +97,14 @@ class _Scale:
         return self.start + (self.end - self.start) * (math.log10(max(value, 10**self.low)) - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        """Powers of ten, with 2 and 5 between where there are few."""
-        steps = (1, 2, 5) if self.high - self.low < 2.5 else (1,)
-        every = (step * 10.0**power for power in range(math.floor(self.low), math.ceil(self.high) + 1) for step in steps)
-        return [value for value in every if self.low <= math.log10(value) <= self.high]
+        """Powers of ten, with as many of their multiples between as make two ticks at least."""
+        found: list[float] = []
+        for steps in (range(1, 2) if self.high - self.low > 2.5 else (1, 2, 5), range(1, 10), range(10, 100), range(100, 1000)):
+            if len(found) < 2:
+                unit = 10.0 ** -int(math.log10(steps[0]))
+                every = (step * unit * 10.0**power for power in range(math.floor(self.low), math.ceil(self.high) + 1) for step in steps)
+                found = [value for value in every if self.low <= math.log10(value) <= self.high]
+        return found[:: math.ceil(len(found) / MOST_TICKS)]
 
 
 def _values(series: Iterable[Series]) -> list[float]:
@@ -110,17 +122,18 @@ def _svg(height: float, title: str, parts: Sequence[str]) -> str:
 def spread(one: Comparison) -> str:
     """A row for each who took part, the best first: the median, and from the least to the most."""
     series = one.ranked
-    across = _Scale(_values(series), LEFT, WIDTH - RIGHT)
+    left = max(LEFT, 8 + LETTER * max(len(row.name) for row in series))
+    across = _Scale(_values(series), left, WIDTH - RIGHT)
     bottom = TOP + ROW * len(series)
     parts = []
     for value in across.ticks():
         x = across(value)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>')
         parts.append(f'<text x="{x:.1f}" y="{bottom + 13}" text-anchor="middle">{_short(value)}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH) / 2:.0f}" y="{bottom + 26}" text-anchor="middle">{escape(one.unit)}</text>')
+    parts.append(f'<text x="{(left + WIDTH) / 2:.0f}" y="{bottom + 26}" text-anchor="middle">{escape(one.unit)}</text>')
     for number, row in enumerate(series):
         y, colour = TOP + ROW * (number + 0.5), OURS if row.ours else OTHERS
-        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(row.name)}</text>')
+        parts.append(f'<text x="{left - 8:.0f}" y="{y + 4:.1f}" text-anchor="end">{escape(row.name)}</text>')
         least, most = across(row.least), across(row.most)
         parts.append(f'<line x1="{least:.1f}" x2="{most:.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="3"/>')
         parts.append(f'<circle cx="{across(row.median):.1f}" cy="{y}" r="5" fill="{colour}"><title>{figure(row.median)}</title></circle>')

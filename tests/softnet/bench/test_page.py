@@ -52,3 +52,21 @@ def test_a_chart_is_well_formed_and_within_its_box(chart):
 def test_who_misses_a_point_of_a_sweep_has_no_line_in_it():
     alone = Comparison("a? 256", [Series("ours <1>", True, [1.0])])
     assert "theirs" not in sweep("a", ["64", "256"], [comparison("a? 64"), alone])
+
+
+@pytest.mark.parametrize("values", [[130.0, 150.0], [90.0], [1000.0, 1001.0], [0.5, 3000.0], [1e-3, 1e9]])
+def test_an_axis_has_some_ticks_however_near_or_far_its_values_lie(values):
+    root = ElementTree.fromstring(spread(Comparison("a", [Series("ours", True, values)])))
+    ticks = [element.text for element in root.iter() if element.get("text-anchor") == "middle"][:-1]
+    assert 2 <= len(ticks) <= 8
+
+
+def test_a_long_name_has_room():
+    name = "a name of as many as fifty letters, which is longer"
+    root = ElementTree.fromstring(spread(Comparison("a", [Series(name, True, [1.0])])))
+    [label] = [element for element in root.iter() if element.text == name]
+    assert float(label.get("x")) > 6.5 * len(name)
+
+
+def test_the_points_of_a_sweep_are_told_with_what_was_swept(page):
+    assert "<h3>capacity 64</h3>" in page
