@@ -22,6 +22,10 @@ cdef class RecordRing(RingWaiting):
                 as Ring's; what a ring counts (its length, its watermarks) are units of 8 bytes
     """
 
+    def __cinit__(self, *_arguments, **_options):
+        if not self.records:
+            raise TypeError("RecordRing.create makes a RecordRing, of so many bytes")
+
     @staticmethod
     def create(uint64_t capacity, *, str strategy="cached", batch=None, **options):
         """A new ring of `capacity` bytes; options as the class has them. Raises ValueError and OSError as Ring."""
@@ -29,7 +33,8 @@ cdef class RecordRing(RingWaiting):
             raise ValueError(f"a RecordRing's capacity is a power of two of bytes, not {capacity}")
         if batch is not None and batch % 8:
             raise ValueError(f"a RecordRing's batch is a multiple of 8 bytes, not {batch}")
-        return RecordRing(capacity // 8, strategy=strategy, item_size=1, batch=None if batch is None else batch // 8, **options)
+        return RecordRing(capacity // 8, strategy=strategy, item_size=1, batch=None if batch is None else batch // 8,
+                          _records=True, **options)
 
     @staticmethod
     def attach(Arena arena not None, uint64_t offset, *, eventfds=None, double patience=1.0):

@@ -60,6 +60,7 @@ cdef class RingMemory:
     cdef bint records                       # of any length, in units of 8 bytes
     cdef object _pin                        # keeps the arena from closing
     cdef Py_ssize_t _exports                # live views of the slots
+    cdef uint32_t _waiting                  # threads in wait_for_items and wait_for_room: the memory must stay
     cdef bint _created
 
     cdef int _use(self) except -1

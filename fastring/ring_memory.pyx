@@ -96,7 +96,7 @@ cdef class RingMemory:
         cdef const Header* header
         self.operations = &fr_closed_operations
         self.items_bell.eventfd = self.room_bell.eventfd = -1
-        self.records = item_size == 1 if _attach is None else _records
+        self.records = _records
         if posix_memalign(<void**>&self.ring, 128, sizeof(fr_ring)):
             raise MemoryError()
         memset(self.ring, 0, sizeof(fr_ring))
@@ -130,6 +130,9 @@ cdef class RingMemory:
         self.geometry = Geometry(strategy, item_size, capacity, batch, max(1, capacity // 8), WAITS[wait])
         check_geometry(&self.geometry, self.records)
         cdef uint64_t size = block_size(&self.geometry)
+        if wait == "eventfd":                   # first: what fails after the allocation leaves it behind
+            self.items_bell.eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self.room_bell.eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         if arena is not None:
             self.offset = arena.alloc(size, align=128)
             self.block = arena.at(self.offset, size)
@@ -138,9 +141,6 @@ cdef class RingMemory:
             raise MemoryError()
         else:
             memset(self.block, 0, size)
-        if wait == "eventfd":
-            self.items_bell.eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self.room_bell.eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     cdef void _point(self) noexcept:
         """Where things lie, by the copied geometry."""
@@ -325,10 +325,12 @@ cdef class RingMemory:
     def close(self):
         """Let go of the memory; again is harmless. The maker gives it back to the arena: after the peer has stopped.
 
-        Raises BufferError while views of its slots are alive.
+        Raises BufferError while views of its slots are alive, or a thread waits at it.
         """
         if self._exports:
             raise BufferError(f"the ring has {self._exports} live views")
+        if load_acquire32(&self._waiting):
+            raise BufferError("a thread waits at the ring")
         if self.block == NULL:
             return
         self.operations = &fr_closed_operations
@@ -355,6 +357,8 @@ cdef class RingMemory:
         self.close()
 
     def __dealloc__(self):
+        if self.ring == NULL:                   # an argument of a wrong type: __cinit__ never ran, and 0 is somebody's descriptor
+            return
         self._close_eventfds()
         if self.arena is None:
             free(self.block)

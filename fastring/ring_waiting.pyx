@@ -3,7 +3,7 @@
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 
-from fastring.atomic cimport cpu_relax
+from fastring.atomic cimport cpu_relax, fetch_add32
 from fastring.ring_geometry cimport EVENTFD
 from fastring.ring_memory cimport fr_bell, fr_ring, is_broken
 
@@ -59,25 +59,29 @@ cdef class RingWaiting(RingMemory):
         self._check_open()
         if n > self.ring.capacity:
             raise ValueError(f"a ring of {self.ring.capacity} never has {n} {'items' if items else 'free slots'}")
-        while True:
-            with nogil:
-                time = now()
-                while self._ready(items) < n and time < min(spun, until):
-                    cpu_relax()
+        fetch_add32(&self._waiting, 1)
+        try:
+            while True:
+                with nogil:
                     time = now()
-                if self._ready(items) < n and time < until:
-                    if items:
-                        self.flush_reads()
-                    else:
-                        self.flush_writes()
-                    slice = min(until - time, PARK_AT_MOST if self.rings_bells else POLL_EVERY)
-                    park(self.ring, bell, items, n, slice)
-            if self._ready(items) >= n:
-                return True
-            self._raise_broken(not items)
-            PyErr_CheckSignals()
-            if now() >= until:
-                return False
+                    while self._ready(items) < n and time < min(spun, until):
+                        cpu_relax()
+                        time = now()
+                    if self._ready(items) < n and time < until:
+                        if items:
+                            self.flush_reads()
+                        else:
+                            self.flush_writes()
+                        slice = min(until - time, PARK_AT_MOST if self.rings_bells else POLL_EVERY)
+                        park(self.ring, bell, items, n, slice)
+                if self._ready(items) >= n:
+                    return True
+                self._raise_broken(not items)
+                PyErr_CheckSignals()
+                if now() >= until:
+                    return False
+        finally:
+            fetch_add32(&self._waiting, 0xFFFFFFFF)
 
     def arm(self, *, bint items=True):
         """Have the next publication make the eventfd readable, for an event loop; False if there is something now, and it need not wait."""
@@ -103,6 +107,8 @@ cdef class RingWaiting(RingMemory):
     @property
     def congested(self):
         """Whether the items have reached the high watermark, and not fallen to the low one since, by the looks at this property."""
-        cdef uint32_t used = self._ready(True)
+        cdef uint32_t used
+        self._check_open()
+        used = self._ready(True)
         self._congested = used >= self._high or self._congested and used > self._low
         return self._congested

@@ -249,3 +249,8 @@ def test_a_record_that_arrives_just_when_the_ring_was_found_empty_is_not_taken_f
         stop.set()
         producer.join()
         sys.setswitchinterval(interval)
+
+
+def test_only_create_makes_one():
+    with pytest.raises(TypeError, match="RecordRing.create"):
+        RecordRing(8)

@@ -9,6 +9,8 @@ import gc
 import struct
 import subprocess
 import sys
+import threading
+import time
 import typing
 
 import numpy as np
@@ -429,3 +431,61 @@ def test_no_sequence_of_lies_reaches_memory_outside_the_ring(kind, lies):
             with memoryview(arena) as view:
                 for canary in (before, after):
                     assert bytes(view[canary:canary + 256]) == b"\xa5" * 256
+
+
+@pytest.mark.parametrize("options", [{"item_size": -1}, {"wait": 5}, {"arena": 1}])
+def test_a_refused_argument_closes_nobodys_descriptor(options):
+    code = f"""
+import os
+from fastring.ring import Ring
+os.dup2(1, 0)
+try:
+    Ring(8, **{options})
+except (TypeError, OverflowError):
+    os.fstat(0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stderr == b""
+
+
+def test_a_ring_that_gets_no_eventfds_takes_nothing_from_its_arena():
+    code = """
+import os, resource
+from fastring.memory import Arena
+from fastring.ring import Ring
+with Arena(1 << 16) as arena:
+    for spare in 0, 1:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (arena.fileno() + 1 + spare, 4096))
+        try:
+            Ring.create(8, arena=arena, wait="eventfd")
+        except OSError:
+            pass
+    assert arena.allocated == 0, arena
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_items_of_one_byte_are_a_record_rings():
+    with pytest.raises(ValueError, match="it is a RecordRing"):
+        Ring.create(8, item_size=1)
+
+
+def test_a_closed_ring_is_not_congested_but_closed():
+    ring = Ring.create(8)
+    ring.close()
+    with pytest.raises(ValueError, match="closed"):
+        _ = ring.congested
+
+
+@pytest.mark.parametrize("wait", ["poll", "futex", "eventfd"])
+def test_a_ring_is_not_closed_under_who_waits_at_it(wait):
+    ring, waited = Ring.create(8, wait=wait), []
+    thread = threading.Thread(target=lambda: waited.append(ring.wait_for_items(timeout=30)))
+    thread.start()
+    time.sleep(0.2)
+    with pytest.raises(BufferError, match="a thread waits at the ring"):
+        ring.close()
+    ring.push(1)
+    thread.join()
+    assert waited == [True]
+    ring.close()
