@@ -7,6 +7,7 @@ socket file's mode. Nothing is read from who connects, so it can neither hold up
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -33,6 +34,8 @@ class Handover:
     def __init__(self, segment: Segment, path: str | os.PathLike[str], mode: int) -> None:
         self.path = os.fspath(path)
         self._segment = segment
+        self._pid = os.getpid()
+        self._closing = False
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._bind(mode)
@@ -46,8 +49,10 @@ class Handover:
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISSOCK(os.stat(self.path).st_mode):
                 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe, contextlib.suppress(ConnectionRefusedError):
-                    probe.connect(self.path)
-                    raise FileExistsError(f"somebody hands out a segment at {self.path} already")
+                    probe.setblocking(False)
+                    with contextlib.suppress(BlockingIOError):  # as many wait there as may
+                        probe.connect(self.path)
+                    raise FileExistsError(errno.EADDRINUSE, "somebody hands out a segment there already", self.path)
                 os.unlink(self.path)
         umask = os.umask(0o777 & ~mode)
         try:
@@ -61,7 +66,10 @@ class Handover:
             try:
                 connection, _ = self._socket.accept()
             except OSError:
-                return
+                if self._closing or self._pid != os.getpid():
+                    return
+                time.sleep(0.1)  # out of descriptors, say: later there may be some
+                continue
             with connection, contextlib.suppress(OSError, ValueError):  # ValueError: the segment was closed before its handover
                 eventfds = self._segment.eventfds
                 message = json.dumps({"greeting": GREETING, "name": self._segment.name, "eventfds": list(eventfds)})
@@ -70,9 +78,13 @@ class Handover:
                 socket.send_fds(connection, [message.encode()], descriptors)
 
     def close(self) -> None:
-        """Stop handing out, and remove the socket file. Again is harmless."""
+        """Stop handing out, and remove the socket file. Again is harmless; a forked child only lets go of its copy."""
         if self._socket.fileno() < 0:
             return
+        if self._pid != os.getpid():
+            self._socket.close()
+            return
+        self._closing = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
@@ -103,8 +115,8 @@ def receive(path: str | os.PathLike[str] | socket.socket, timeout: float) -> tup
             connection.settimeout(max(0.01, timeout))
             try:
                 connection.connect(os.fspath(path))
-            except (FileNotFoundError, ConnectionRefusedError):
-                if time.monotonic() >= until:
+            except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):  # the last: as many wait there as may
+                if not time.monotonic() < until:
                     raise
                 time.sleep(0.02)
                 continue
@@ -123,7 +135,7 @@ def _read(connection: socket.socket, timeout: float) -> tuple[str, Arena, dict[s
         arena = Arena.attach(descriptors[0])
         pairs = {name: (os.dup(descriptors[1 + 2 * i]), os.dup(descriptors[2 + 2 * i])) for i, name in enumerate(names)}
         return segment, arena, pairs
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ForeignSegment(f"what was handed over is no segment of fastring's: {error}") from None
     finally:
         for descriptor in descriptors:
@@ -138,4 +150,6 @@ def _parse(message: bytes) -> tuple[str, list[str]]:
     name, rings = said.get("name"), said.get("eventfds")
     if not isinstance(name, str) or not isinstance(rings, list) or not all(isinstance(ring, str) for ring in rings):
         raise ValueError("its name or rings are missing")
+    if len(set(rings)) < len(rings):
+        raise ValueError("two of its rings have one name")
     return name, rings

@@ -1,6 +1,7 @@
 """Segment: handed over by name, claimed by one, and what is said of one that is foreign, mismatched, stale or left behind."""
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -253,3 +254,47 @@ def test_nobody_at_the_socket_is_told_after_the_timeout(path):
         silent.listen()
         with pytest.raises(TimeoutError):
             Segment.attach(path, timeout=0.1)
+
+
+def test_a_handover_outlives_a_want_of_descriptors(path):
+    code = """
+import resource, socket, time
+segment = Segment.create("x")
+handover = segment.listen(sys.argv[1])
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, most[1]))
+    client.connect(sys.argv[1])
+    time.sleep(0.2)
+    resource.setrlimit(resource.RLIMIT_NOFILE, most)
+"""
+    with child(code, path):
+        Segment.attach(path).close()
+
+
+def test_a_socket_with_a_full_backlog_is_waited_for_and_not_listened_at(segment, path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as busy, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
+        busy.bind(str(path))
+        busy.listen(0)
+        first.connect(str(path))
+        with pytest.raises(FileExistsError) as told:
+            segment.listen(path)
+        assert told.value.errno == errno.EADDRINUSE
+        begun = time.monotonic()
+        with pytest.raises(BlockingIOError):
+            Segment.attach(path, timeout=0.2)
+        assert time.monotonic() - begun >= 0.2
+
+
+def test_a_timeout_that_is_no_number_is_no_time(path):
+    with pytest.raises(FileNotFoundError):
+        Segment.attach(path, timeout=float("nan"))
+
+
+@pytest.mark.parametrize("answer", [b"[" * 60000, b'{"greeting": "fastring segment 1", "name": "x", "eventfds": ["rx", "rx"]}'])
+def test_an_answer_that_is_odd_all_through_is_foreign(segment, answer):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        socket.send_fds(theirs, [answer], [segment.arena.fileno()] * 5)
+        with pytest.raises(ForeignSegment):
+            Segment.attach(ours)
