@@ -56,6 +56,7 @@ class RingEnd:
 
     def __init__(self, segment: Segment, name: str, ring: Ring | RecordRing, *, producer: bool, owned: bool) -> None:
         self.segment, self.name, self.ring, self.is_producer, self._owned = segment, name, ring, producer, owned
+        self._pid = os.getpid()
 
     @property
     def peer(self) -> Peer | None:
@@ -84,7 +85,8 @@ class RingEnd:
         """Publish what `batched` has kept, and let others claim the side. Again is harmless."""
         if self.ring.capacity == 0:
             return
-        self.ring.flush()
+        if self._pid == os.getpid():  # else a forked child's copy, whose indexes are old
+            self.ring.flush()
         self.ring.close()
         if self._owned:
             self.segment.give_up(self.name, producer=self.is_producer)

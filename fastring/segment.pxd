@@ -45,6 +45,7 @@ cdef class Segment:
     cdef SegmentHeader* header
     cdef uint32_t ticket            # our own
     cdef readonly bint is_maker
+    cdef int _pid                   # who made this object: a forked child has only a copy
     cdef object _pin
     cdef dict _eventfds             # ring's name -> its two
     cdef dict _made                 # name -> what we made, which holds its memory

@@ -84,6 +84,7 @@ cdef class Segment:
         self.name = name
         self.is_maker = _maker
         self._eventfds = _eventfds or {}
+        self._pid = os.getpid()
         self._made = {}
         self.header = <SegmentHeader*>arena.at(0, sizeof(SegmentHeader))
         self._pin = memoryview(arena)
@@ -110,7 +111,13 @@ cdef class Segment:
         from fastring.handover import receive
 
         name, arena, eventfds = receive(path, timeout)
-        return Segment.attach_arena(arena, name=name, orphaned=orphaned, eventfds=eventfds)
+        try:
+            return Segment.attach_arena(arena, name=name, orphaned=orphaned, eventfds=eventfds)
+        except BaseException:
+            for descriptors in eventfds.values():
+                for descriptor in descriptors:
+                    os.close(descriptor)
+            raise
 
     @staticmethod
     def attach_arena(Arena arena not None, *, str name="attached", bint orphaned=False, dict eventfds=None):
@@ -165,8 +172,10 @@ cdef class Segment:
 
     def is_alive(self, uint32_t ticket):
         """Whether the participant with that ticket is still here."""
-        cdef Participant* place = &self.header.participants[ticket % PARTICIPANTS]
+        cdef Participant* place
         cdef uint32_t pid
+        self._check_open()
+        place = &self.header.participants[ticket % PARTICIPANTS]
         if ticket == 0 or load_acquire32(&place.taken) != ticket:
             return False
         pid = load_acquire32(&place.pid)
@@ -216,8 +225,8 @@ cdef class Segment:
             raise SegmentError(f"only its maker makes rings in segment {self.name!r}")
         if name in self.contents:
             raise SegmentError(f"segment {self.name!r} has a ring {name!r} already")
-        if not 0 < len(name.encode()) < NAME or self.header.entry_count == ENTRIES:
-            raise SegmentError(f"a segment has up to {ENTRIES} rings, whose names have 1 to {NAME - 1} bytes: not {name!r}")
+        if not 0 < len(name.encode()) < NAME or "\0" in name or self.header.entry_count == ENTRIES:
+            raise SegmentError(f"a segment has up to {ENTRIES} rings, whose names have 1 to {NAME - 1} bytes, none of them 0: not {name!r}")
         ring = create(capacity, arena=self.arena, **options)
         self._made[name] = ring
         if ring.eventfds is not None:
@@ -288,7 +297,11 @@ cdef class Segment:
                 raise SegmentError(f"ring {name!r} has a {side}: process {self.peer(holder).pid}, which is alive")
             if not compare_exchange32(owner, &holder, self.ticket):
                 raise SegmentError(f"ring {name!r} just got another {side}")
-        return RingEnd(self, name, self.ring(name, **options), producer=producer, owned=not shared)
+        try:
+            return RingEnd(self, name, self.ring(name, **options), producer=producer, owned=not shared)
+        except BaseException:
+            self.give_up(name, producer=producer)
+            raise
 
     def owner(self, str name not None, *, bint producer):
         """The Peer that has that side of a ring, or died having it; None if nobody has, or several may."""
@@ -300,6 +313,8 @@ cdef class Segment:
     def give_up(self, str name not None, *, bint producer):
         """Let others claim a side that is ours. RingEnd.close calls it."""
         cdef uint32_t own = self.ticket
+        if self._pid != os.getpid():
+            return                              # a forked child's copy: the claim is its parent's
         compare_exchange32(self._owner(self._entry(name).offset, producer), &own, 0)
 
     # --- handing out, and the end
@@ -322,10 +337,20 @@ cdef class Segment:
         return 0
 
     def close(self):
-        """Give up our place; the maker's close makes the segment stale for who comes later. Again is harmless. Ends are closed before."""
+        """Give up our place; the maker's close makes the segment stale for who comes later. Again is harmless. Ends are closed before.
+
+        Raises BufferError if one is not, and gives up nothing. A forked child's is a copy: it only lets go.
+        """
         cdef uint32_t own = self.ticket
         if self.header == NULL:
             return
+        if self._pid != os.getpid():            # closing its rings would wipe its parent's
+            self.header = NULL
+            self._made = {}
+            self._pin.release()
+            return
+        if self.arena._exports > 1 + sum([ring.capacity > 0 for ring in self._made.values()]):      # our own, and each ring's
+            raise BufferError(f"an end, a ring or a view of segment {self.name!r} is still open: it is closed after them")
         if self.is_maker:
             store_release32(&self.header.closed, 1)
         for ring in self._made.values():

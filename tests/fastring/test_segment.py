@@ -291,6 +291,22 @@ def test_a_timeout_that_is_no_number_is_no_time(path):
         Segment.attach(path, timeout=float("nan"))
 
 
+def test_a_refused_attach_leaves_no_descriptors(path):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with Segment.create("x") as segment, ours, theirs:
+        segment.create_ring("rx", 64, wait="eventfd")
+        message = b'{"greeting": "fastring segment 1", "name": "x", "eventfds": ["rx"]}'
+        descriptors = [os.dup(segment.arena.fileno()), *segment.eventfds["rx"]]
+        with memoryview(segment.arena) as header:
+            struct.pack_into("I", header, VERSION, 99)
+        socket.send_fds(theirs, [message], descriptors)
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(MismatchedSegment):
+            Segment.attach(ours)
+        assert len(os.listdir("/proc/self/fd")) == before
+        os.close(descriptors[0])
+
+
 @pytest.mark.parametrize("answer", [b"[" * 60000, b'{"greeting": "fastring segment 1", "name": "x", "eventfds": ["rx", "rx"]}'])
 def test_an_answer_that_is_odd_all_through_is_foreign(segment, answer):
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -298,3 +314,59 @@ def test_an_answer_that_is_odd_all_through_is_foreign(segment, answer):
         socket.send_fds(theirs, [answer], [segment.arena.fileno()] * 5)
         with pytest.raises(ForeignSegment):
             Segment.attach(ours)
+
+
+def test_a_closed_segment_is_asked_about_nobody(segment):
+    with Segment.attach_arena(Arena.attach(segment.arena.fileno())) as attached:
+        peer = attached.participants[0]
+    with pytest.raises(ValueError, match="closed"):
+        _ = peer.alive
+
+
+def test_a_segment_with_an_open_end_keeps_its_place(segment):
+    segment.create_ring("rx", 64)
+    attached = Segment.attach_arena(Arena.attach(segment.arena.fileno()))
+    end = attached.consumer("rx")
+    with pytest.raises(BufferError, match="still open"):
+        attached.close()
+    with pytest.raises(SegmentError, match="has a consumer"):
+        segment.consumer("rx")
+    end.close()
+    attached.close()
+    segment.consumer("rx").close()
+
+
+def test_a_claim_that_fails_claims_nothing(segment):
+    segment.create_ring("rx", 64)
+    with pytest.raises(TypeError):
+        segment.consumer("rx", patient=1)
+    segment.consumer("rx").close()
+
+
+def test_a_name_has_no_zero_byte(segment):
+    segment.create_ring("a", 64)
+    with pytest.raises(SegmentError, match="none of them 0"):
+        segment.create_ring("a\0b", 64)
+
+
+def test_what_a_forked_child_closes_is_its_own_copy(segment, path):
+    segment.create_ring("rx", 64, strategy="batched")
+    with segment.listen(path) as handover, segment.producer("rx") as rx:
+        rx.ring.push(1)
+        child = os.fork()
+        if child == 0:
+            try:
+                rx.close()
+                handover.close()
+                segment.close()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        with Segment.attach(path) as attached:
+            assert len(attached.participants) == 2
+            with pytest.raises(SegmentError, match="has a producer"):
+                attached.producer("rx")
+            with attached.consumer("rx") as end:
+                assert end.ring.pop() is None
+                rx.ring.flush()
+                assert end.ring.pop() == 1
