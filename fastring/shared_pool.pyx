@@ -156,6 +156,12 @@ cdef class SharedPool(BufferPool):
         """The open owners, by their names."""
         return list(self._open.values())
 
+    def remove_holder(self, uint8_t holder):
+        """As any pool's; an owner is closed instead. Raises ValueError for an open one."""
+        if holder in self._open:
+            raise ValueError(f"holder {holder} is an owner, {self._open[holder]}: close it instead")
+        super().remove_holder(holder)
+
     def close(self):
         """As any pool's; its owners have to be closed before. Raises RuntimeError naming them, or the buffers still out."""
         if self._open:

@@ -188,3 +188,15 @@ def test_a_device_reaches_an_owner_s_buffers():
     space.write(iova + buffer * owner.stride, b"hello")
     assert bytes(owner.view(buffer)[:5]) == b"hello"
     space.unmap(iova)
+
+
+def test_an_open_owners_number_is_not_forgotten():
+    with Arena(1 << 20) as arena:
+        pool = BufferPool.create(arena, count=64, buffer_size=64, shared=True)
+        with pool.owner("rx", cache=4) as owner:
+            buffer = owner.take()
+            owner.put(buffer)
+            with pytest.raises(ValueError, match="is an owner, rx"):
+                pool.remove_holder(max(pool.holders))
+            assert pool.holders[max(pool.holders)] == "rx"
+        pool.close()
