@@ -21,6 +21,7 @@ cdef class BufferPool:
     cdef uint64_t _offset                   # of base in the arena
     cdef readonly str strategy
     cdef dict _holders                      # number -> name
+    cdef uint8_t* lent                      # by holder: 1 for somebody outside, whose buffers return_bulk gives back alone
     cdef set _gone                          # numbers that are others' again once nothing is out under them
 
     cdef uint32_t take_bulk(self, uint32_t* out, uint32_t n) noexcept nogil

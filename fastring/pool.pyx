@@ -51,7 +51,8 @@ cdef class BufferPool:
         self.pin = memoryview(arena)            # an arena with a pool in it cannot be closed
         self.stack = <uint32_t*>malloc(count * sizeof(uint32_t))
         self.taken = <uint8_t*>calloc(count, 1)
-        if self.stack == NULL or self.taken == NULL:
+        self.lent = <uint8_t*>calloc(256, 1)
+        if self.stack == NULL or self.taken == NULL or self.lent == NULL:
             arena.free(self._offset)
             raise MemoryError()
         self.base = arena.base + self._offset
@@ -65,6 +66,7 @@ cdef class BufferPool:
     def __dealloc__(self):
         free(self.stack)
         free(self.taken)
+        free(self.lent)
 
     @staticmethod
     def create(Arena arena not None, *, uint32_t count, uint32_t buffer_size, uint64_t arena_iova=0, strategy="lifo", bint shared=False):
@@ -95,14 +97,14 @@ cdef class BufferPool:
         return n
 
     cdef void give_bulk(self, const uint32_t* buffers, uint32_t n) noexcept nogil:
-        """Give n buffers back; what is not out is refused and counted."""
+        """Give n buffers back; what is not out, or lent, is refused and counted."""
         cdef uint32_t i, buffer, top = self.free_count, count = self.count
         cdef uint32_t* stack = self.stack
         cdef uint8_t* taken = self.taken
         for i in range(n):
             buffer = buffers[i]
-            if buffer >= count or not taken[buffer]:
-                self.give_refused(buffer)
+            if buffer >= count or taken[buffer] != OWN:
+                self.give_refused(buffer if buffer < count and not taken[buffer] else NO_SUCH)
                 continue
             taken[buffer] = 0
             poison(self.address(buffer), self.stride)
@@ -153,6 +155,7 @@ cdef class BufferPool:
         cdef uint32_t buffer, m = 0, reclaimed = 0
         for buffer in range(self.count):
             if load_relaxed8(&self.taken[buffer]) == holder:
+                store_relaxed8(&self.taken[buffer], OWN)
                 kept[m] = buffer
                 m += 1
             if m == CHUNK or buffer == self.count - 1:
@@ -176,7 +179,7 @@ cdef class BufferPool:
         return f"all {self.count} buffers are out"
 
     def put(self, uint32_t buffer):
-        """Give one buffer back. Raises ValueError if it is free already or no buffer of this pool (counted, too)."""
+        """Give one buffer back. Raises ValueError if it is free already, lent, or no buffer of this pool (counted, too)."""
         self._check_open()
         if buffer >= self.count:
             self.give_refused(buffer)
@@ -184,6 +187,9 @@ cdef class BufferPool:
         if not load_relaxed8(&self.taken[buffer]):
             self.give_refused(buffer)
             raise ValueError(f"buffer {buffer} is free already")
+        if self.lent[load_relaxed8(&self.taken[buffer])]:
+            self.give_refused(NO_SUCH)
+            raise ValueError(f"buffer {buffer} is lent: take_back() gives it back")
         self.give(buffer)
 
     def view(self, uint32_t buffer):
@@ -205,6 +211,7 @@ cdef class BufferPool:
         for number in range(OWN + 1, 256):
             if number not in self._holders or (number in self._gone and not out[<uint8_t>number]):
                 self._holders[number] = name
+                self.lent[<uint8_t>number] = 0
                 self._gone.discard(number)
                 return number
         raise ValueError("a pool has at most 254 holders")
@@ -218,7 +225,9 @@ cdef class BufferPool:
     def add_holder(self, str name not None):
         """A number for somebody buffers are lent to: a peer process, by its name. Raises ValueError when all 254 are in use."""
         self._check_open()
-        return self._new_holder(name)
+        cdef uint8_t number = self._new_holder(name)
+        self.lent[number] = 1
+        return number
 
     def remove_holder(self, uint8_t holder):
         """Forget a peer. Raises RuntimeError naming the buffers it still has."""
@@ -335,14 +344,14 @@ cdef class FifoPool(BufferPool):
         return n
 
     cdef void give_bulk(self, const uint32_t* buffers, uint32_t n) noexcept nogil:
-        """Give n buffers back; what is not out is refused and counted."""
+        """Give n buffers back; what is not out, or lent, is refused and counted."""
         cdef uint32_t i, buffer, given = 0, tail = self.head + self.free_count, count = self.count
         if tail >= count:
             tail -= count
         for i in range(n):
             buffer = buffers[i]
-            if buffer >= count or not self.taken[buffer]:
-                self.give_refused(buffer)
+            if buffer >= count or self.taken[buffer] != OWN:
+                self.give_refused(buffer if buffer < count and not self.taken[buffer] else NO_SUCH)
                 continue
             self.taken[buffer] = 0
             poison(self.address(buffer), self.stride)

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
+from fastring.atomic cimport exchange8, load_relaxed8
 from fastring.pool cimport BufferPool
 from fastring.ticket_lock cimport TicketLock
 
@@ -19,6 +20,13 @@ cdef class SharedPool(BufferPool):
     cdef void store(self, const uint32_t* buffers, uint32_t n) noexcept nogil
     cdef uint32_t take_as(self, uint32_t* out, uint32_t n, uint8_t holder) noexcept nogil
     cdef void give_through(self, BufferPool giver, const uint32_t* buffers, uint32_t n) noexcept nogil
+
+    cdef inline bint untake(self, uint32_t buffer) noexcept nogil:
+        """Mark a buffer free; False if it is, or is lent, or there is none. Of two at once one gets it."""
+        if buffer >= self.count or self.lent[load_relaxed8(&self.taken[buffer])]:
+            return False
+        return exchange8(&self.taken[buffer], 0) != 0
+
     cdef uint32_t shared_now(self) noexcept nogil
 
 

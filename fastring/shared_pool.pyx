@@ -21,7 +21,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport malloc
 from libc.string cimport memmove
 
-from fastring.atomic cimport exchange8, fetch_add64, load_relaxed8, store_relaxed8
+from fastring.atomic cimport fetch_add64, load_relaxed8, store_relaxed8
 from fastring.memory cimport Arena
 from fastring.pool cimport OWN
 from fastring.sanitize cimport poison, unpoison
@@ -120,7 +120,7 @@ cdef class SharedPool(BufferPool):
         cdef uint32_t i, m = 0, buffer
         for i in range(n):
             buffer = buffers[i]
-            if buffer >= self.count or not exchange8(&self.taken[buffer], 0):       # of two at once one gets 0
+            if not self.untake(buffer):
                 giver.give_refused(buffer)
             else:
                 poison(self.address(buffer), self.stride)
@@ -193,12 +193,12 @@ cdef class PoolOwner(BufferPool):
         self.name = pool._holders[self.number] = pool._open[self.number] = name or f"owner {self.number}"
         self._holders, self._gone = pool._holders, pool._gone
         self.strategy, self.arena, self._offset = pool.strategy, pool.arena, pool._offset
-        self.base, self.base_iova, self.taken = pool.base, pool.base_iova, pool.taken
+        self.base, self.base_iova, self.taken, self.lent = pool.base, pool.base_iova, pool.taken, pool.lent
         self.count, self.buffer_size, self.stride = pool.count, pool.buffer_size, pool.stride
         self.pool = pool
 
     def __dealloc__(self):
-        self.taken = NULL                       # the pool's
+        self.taken = self.lent = NULL           # the pool's
         if self.base != NULL:
             self._leave()
 
@@ -249,7 +249,7 @@ cdef class PoolOwner(BufferPool):
             return
         for i in range(n):
             buffer = buffers[i]
-            if buffer >= self.count or not exchange8(&self.taken[buffer], 0):       # of two at once one gets 0
+            if not self.pool.untake(buffer):
                 self.give_refused(buffer)
                 continue
             poison(self.address(buffer), self.stride)

@@ -200,3 +200,38 @@ def test_an_open_owners_number_is_not_forgotten():
                 pool.remove_holder(max(pool.holders))
             assert pool.holders[max(pool.holders)] == "rx"
         pool.close()
+
+
+@pytest.mark.parametrize("cache", [None, 0, 4], ids=["by the pool", "by an owner without a cache", "by an owner"])
+@pytest.mark.parametrize("options", [{}, {"strategy": "fifo"}, {"shared": True}], ids=["lifo", "fifo", "shared"])
+def test_a_lent_buffer_is_given_back_by_take_back_alone(options, cache):
+    if cache is not None and "shared" not in options:
+        options = options | {"shared": True}
+    with Arena(1 << 20) as arena:
+        pool = BufferPool.create(arena, count=64, buffer_size=64, **options)
+        giver = pool if cache is None else pool.owner("rx", cache=cache)
+        buffer = giver.take()
+        peer = pool.add_holder("peer")
+        pool.lend(buffer, peer)
+        with pytest.raises(ValueError, match=f"buffer {buffer} is lent: take_back"):
+            giver.put(buffer)
+        assert (giver.foreign_frees, pool.outstanding_of(peer)) == (1, [buffer])
+        pool.take_back(buffer, peer)
+        assert pool.available == 64
+        with pytest.raises(ValueError, match="free already"):
+            giver.put(buffer)
+        if giver is not pool:
+            giver.close()
+        pool.close()
+
+
+def test_a_number_that_was_a_peers_is_an_owners_like_any_other():
+    with Arena(1 << 20) as arena:
+        pool = BufferPool.create(arena, count=64, buffer_size=64, shared=True)
+        peer = pool.add_holder("peer")
+        pool.remove_holder(peer)
+        with pool.owner("rx", cache=4) as owner:
+            assert max(pool.holders) == peer
+            owner.put(owner.take())
+        assert pool.available == 64
+        pool.close()
