@@ -12,6 +12,7 @@ cdef class Arena:
     cdef bint writable
     cdef readonly str name
     cdef dict _allocated            # offset -> length
+    cdef int _pid                   # who allocates
     cdef list _holes                # [offset, length] sorted by offset
     cdef Py_ssize_t _exports        # live buffer views: the mapping must stay
     cdef uint8_t* at(self, uint64_t offset, uint64_t length) except NULL

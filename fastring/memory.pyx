@@ -54,6 +54,7 @@ cdef class Arena:
         self.writable = _writable
         self.numa_node = numa_node
         self._allocated = {}
+        self._pid = os.getpid()
         if _fd >= 0:
             self.fd = _fd
             self.size = os.fstat(_fd).st_size
@@ -157,12 +158,17 @@ cdef class Arena:
 
     @cython.critical_section
     def free(self, uint64_t offset):
-        """Give back what `alloc` returned. Raises ValueError for an offset that is not allocated (a double free)."""
+        """Give back what `alloc` returned. Raises ValueError for an offset that is not allocated (a double free).
+
+        A forked child only forgets it: the memory is shared, and its parent's.
+        """
         cdef uint64_t size
         self.at(0, 0)
         if offset not in self._allocated:
             raise ValueError(f"offset {offset:#x} of Arena {self.name!r} is not allocated: freed twice, or never")
         size = self._allocated.pop(offset)
+        if os.getpid() != self._pid:
+            return
         unpoison(self.base + offset, size)      # a pool's buffers lie here poisoned
         memset(self.base + offset, 0, size)     # alloc promises zeroes
         poison(self.base + offset, size)
