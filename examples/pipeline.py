@@ -97,6 +97,10 @@ def main() -> int:
     parser.add_argument("input")
     parser.add_argument("output")
     arguments = parser.parse_args()
+    try:
+        Capture(arguments.input).close()
+    except (OSError, ValueError) as error:
+        parser.error(f"{arguments.input}: {getattr(error, 'strerror', None) or error}")
     with tempfile.TemporaryDirectory() as folder, Segment.create("pipeline", size=1 << 22) as segment:
         socket = str(Path(folder) / "pipeline.sock")
         segment.create_record_ring("read", 1 << 20, wait="futex")
