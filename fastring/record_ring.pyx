@@ -9,8 +9,10 @@ Prior art: the kernel's BPF ring buffer (reserve and commit, a header a record),
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.string cimport memcpy
 
+from fastring.atomic cimport fetch_add32
 from fastring.memory cimport Arena
-from fastring.ring_memory cimport attach_as
+from fastring.ring_geometry cimport MOST
+from fastring.ring_memory cimport LESS_ONE, attach_as
 
 
 cdef class RecordRing(RingWaiting):
@@ -29,8 +31,8 @@ cdef class RecordRing(RingWaiting):
     @staticmethod
     def create(uint64_t capacity, *, str strategy="cached", batch=None, **options):
         """A new ring of `capacity` bytes; options as the class has them. Raises ValueError and OSError as Ring."""
-        if capacity % 8 or capacity // 8 > 0xFFFFFFFF:
-            raise ValueError(f"a RecordRing's capacity is a power of two of bytes, not {capacity}")
+        if capacity < 8 or capacity & (capacity - 1) or capacity // 8 > MOST:
+            raise ValueError(f"a RecordRing's capacity is a power of two of bytes, from 8 to {8 * MOST}, not {capacity}")
         if batch is not None and batch % 8:
             raise ValueError(f"a RecordRing's batch is a multiple of 8 bytes, not {batch}")
         return RecordRing(capacity // 8, strategy=strategy, item_size=1, batch=None if batch is None else batch // 8,
@@ -147,8 +149,10 @@ cdef class RecordRing(RingWaiting):
             self._check_open()
             if n == 0:
                 return 0
+            fetch_add32(&self.inside, 1)
             with nogil:
                 done = self.enqueue_records(<const uint8_t*>view.buf, stride, &sizes[0], n)
+                fetch_add32(&self.inside, LESS_ONE)
         finally:
             PyBuffer_Release(&view)
         if done == 0:
@@ -170,8 +174,10 @@ cdef class RecordRing(RingWaiting):
             stride, size = self._row(&view), view.len
             n = min(lengths.shape[0], view.len // stride) if stride else lengths.shape[0]
             if n:
+                fetch_add32(&self.inside, 1)
                 with nogil:
                     done = self.dequeue_records(<uint8_t*>view.buf, size, stride, &lengths[0], n)
+                    fetch_add32(&self.inside, LESS_ONE)
         finally:
             PyBuffer_Release(&view)
         if done == 0 and n:

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastring.ring_memory cimport cached_dequeue_one, cached_enqueue_one, ring_the_bell
+from fastring.ring_memory cimport fr_side, cached_dequeue_one, cached_enqueue_one, ring_the_bell
 from fastring.ring_waiting cimport RingWaiting
 
 cdef enum Move:
@@ -11,6 +11,7 @@ cdef enum Move:
 
 cdef class Ring(RingWaiting):
     cdef uint32_t _move(self, object buffer, Move move) except? 0
+    cdef int _check_span(self, const fr_side* side, uint32_t n, str done, str moved) except -1
     cdef uint32_t _item_count(self, Py_buffer* view, Move move) except? 0
 
     # Items are `item_size` bytes each. All n or none; or as many as there is room for. Each returns how many.

@@ -20,10 +20,12 @@ Prior art: rigtorp's SPSCQueue (cached indexes, and their names), DPDK's rte_rin
 import sys
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.number cimport PyNumber_Index
 from libc.stdint cimport uint8_t
 
+from fastring.atomic cimport fetch_add32
 from fastring.memory cimport Arena
-from fastring.ring_memory cimport attach_as
+from fastring.ring_memory cimport LESS_ONE, attach_as
 from fastring.ring_waiting cimport RingWaiting
 
 from fastring.ring_memory import BrokenRing  # no-cython-lint: for who catches it
@@ -70,7 +72,7 @@ cdef class Ring(RingWaiting):
             if memoryview(item).nbytes != self.geometry.item_size:
                 raise ValueError(f"an item of this ring has {self.geometry.item_size} bytes, not {memoryview(item).nbytes}")
             return self.push_bulk(item)
-        cdef bint done = self.enqueue(<uint64_t>item)
+        cdef bint done = self.enqueue(<uint64_t>PyNumber_Index(item))
         if not done:
             self._raise_broken(True)
         return done
@@ -110,6 +112,7 @@ cdef class Ring(RingWaiting):
         PyObject_GetBuffer(buffer, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if move >= POP_BULK else 0))
         try:
             n = self._item_count(&view, move)
+            fetch_add32(&self.inside, 1)
             with nogil:
                 if move == PUSH_BULK:
                     done = self.enqueue_bulk(view.buf, n)
@@ -119,6 +122,7 @@ cdef class Ring(RingWaiting):
                     done = self.dequeue_bulk(view.buf, n)
                 else:
                     done = self.dequeue_burst(view.buf, n)
+                fetch_add32(&self.inside, LESS_ONE)
         finally:
             PyBuffer_Release(&view)
         if done == 0:
@@ -143,7 +147,9 @@ cdef class Ring(RingWaiting):
     def reserve(self, uint32_t n):
         """Up to n slots to write items to where they will lie, as a writable view of bytes; then `commit`. Empty when full.
 
-        For lamport, cached, batched and headtail with hts. The view ends where the slots do: a second call gets the rest.
+        For lamport, cached, batched and headtail with hts. The view ends where the slots do: after its commit another gets the rest.
+        Whatever is pushed before the commit makes it void. With hts others of this side wait for it, up to `patience`; so does another
+        reserve.
         Raises BrokenRing; ValueError for a strategy whose items cannot be written in place.
         """
         return self._in_place(n, True)
@@ -165,16 +171,21 @@ cdef class Ring(RingWaiting):
         start = <uint64_t>span - <uint64_t>self.ring.slots
         return memoryview(self)[start:start + got * self.geometry.item_size]
 
+    cdef int _check_span(self, const fr_side* side, uint32_t n, str done, str moved) except -1:
+        if side.reserved and side.index != side.reserved_at:
+            raise ValueError(f"{side.reserved} items {done}, but others were {moved} since: those are void")
+        if n > side.reserved:
+            raise ValueError(f"{side.reserved} items {done}, not {n}")
+        return 0
+
     def commit(self, uint32_t n):
         """The first n of the reserved slots are written: the consumer gets them, and the rest is given up. ValueError for more."""
         self._check_open()
-        if n > self.ring.producer.reserved:
-            raise ValueError(f"{self.ring.producer.reserved} items are reserved, not {n}")
+        self._check_span(&self.ring.producer, n, "are reserved", "pushed")
         self.commit_span(n)
 
     def release(self, uint32_t n):
         """The first n of the items that were looked at are done with: their slots are free. ValueError for more."""
         self._check_open()
-        if n > self.ring.consumer.reserved:
-            raise ValueError(f"{self.ring.consumer.reserved} items were looked at, not {n}")
+        self._check_span(&self.ring.consumer, n, "were looked at", "popped")
         self.release_span(n)

@@ -82,7 +82,7 @@ static inline uint32_t fr_rts_claim(struct fr_ring *r, const struct fr_ends *e, 
     uint64_t head = fr_load_acquire64(e->head_pair), now;
     for (uint32_t tries = 0; tries < FR_TRIES && !fr_is_broken(e->side); tries++) {
         while (fr_low(head) - fr_low(fr_load_acquire64(e->tail_pair)) > r->distance) { /* only how far: relaxed would do */
-            if (!fr_wait_a_little(&patience)) return fr_break(e->side);
+            if (!fr_wait_a_little(&patience)) return fr_give_up(e->side);
             head = fr_load_acquire64(e->head_pair);
         }
         int64_t there = fr_there(r, e, fr_low(head));
@@ -119,7 +119,7 @@ static inline uint32_t fr_hts_claim(struct fr_ring *r, const struct fr_ends *e, 
     uint64_t word = fr_load_acquire64(e->tail_pair);
     for (uint32_t tries = 0; tries < FR_TRIES && !fr_is_broken(e->side); tries++) {
         while (fr_low(word) != fr_high(word)) {
-            if (!fr_wait_a_little(&patience)) return fr_break(e->side);
+            if (!fr_wait_a_little(&patience)) return fr_give_up(e->side);
             word = fr_load_acquire64(e->tail_pair);
         }
         uint32_t head = fr_high(word);
@@ -157,7 +157,7 @@ static inline int fr_hts_follow(const struct fr_ends *e, uint32_t start, uint32_
         n = n ? fr_##S##_claim(r, &e, n, bulk, &start) : 0;                                                   \
         if (n == 0) return 0;                                                                                 \
         fr_items_in(r, start, items, n);                                                                      \
-        return fr_##S##_finish(r, &e, start, n) ? n : fr_break(e.side);                                          \
+        return fr_##S##_finish(r, &e, start, n) ? n : fr_give_up(e.side);                                     \
     }                                                                                                         \
     static inline uint32_t fr_##S##_dequeue(struct fr_ring *r, uint64_t *items, uint32_t n, int bulk) {       \
         struct fr_ends e = fr_consumers(r);                                                                   \
@@ -165,7 +165,7 @@ static inline int fr_hts_follow(const struct fr_ends *e, uint32_t start, uint32_
         n = n ? fr_##S##_claim(r, &e, n, bulk, &start) : 0;                                                   \
         if (n == 0) return 0;                                                                                 \
         fr_items_out(r, start, items, n);                                                                     \
-        return fr_##S##_finish(r, &e, start, n) ? n : fr_break(e.side);                                          \
+        return fr_##S##_finish(r, &e, start, n) ? n : fr_give_up(e.side);                                     \
     }
 
 FR_HEADTAIL_OPERATIONS(mt)

@@ -13,7 +13,15 @@
 static inline fr_unit *fr_span(struct fr_ring *r, struct fr_side *side, uint32_t start, uint32_t n) {
     uint32_t slot = start & r->mask;
     side->reserved = fr_least(n, r->capacity - slot);
+    side->reserved_at = start;
     return r->slots + (uint64_t)slot * r->units;
+}
+
+/* How many of n are still reserved, for the one who ends it: none if others were pushed or popped meanwhile. */
+static inline uint32_t fr_end_span(struct fr_side *side, uint32_t n) {
+    n = side->index == side->reserved_at ? fr_least(n, side->reserved) : 0;
+    side->reserved = 0;
+    return n;
 }
 
 /* Each returns how many of n it was for: no more than were reserved. */
@@ -23,8 +31,7 @@ static inline fr_unit *fr_span(struct fr_ring *r, struct fr_side *side, uint32_t
         return fr_span(r, &r->producer, r->producer.index, n);                       \
     }                                                                                \
     static inline uint32_t fr_##S##_commit_reserved(struct fr_ring *r, uint32_t n) { \
-        n = fr_least(n, r->producer.reserved);                                       \
-        r->producer.reserved = 0;                                                    \
+        n = fr_end_span(&r->producer, n);                                            \
         if (n > 0) fr_##S##_commit(r, n);                                            \
         return n;                                                                    \
     }                                                                                \
@@ -33,8 +40,7 @@ static inline fr_unit *fr_span(struct fr_ring *r, struct fr_side *side, uint32_t
         return fr_span(r, &r->consumer, r->consumer.index, n);                       \
     }                                                                                \
     static inline uint32_t fr_##S##_release_peeked(struct fr_ring *r, uint32_t n) {  \
-        n = fr_least(n, r->consumer.reserved);                                       \
-        r->consumer.reserved = 0;                                                    \
+        n = fr_end_span(&r->consumer, n);                                            \
         if (n > 0) fr_##S##_release(r, n);                                           \
         return n;                                                                    \
     }

@@ -23,9 +23,12 @@ static inline int fr_futex_wait(uint32_t *word, uint32_t value, int64_t nanoseco
     return syscall(SYS_futex, word, FUTEX_WAIT, value, &t, NULL, 0) == 0 ? 0 : errno;
 }
 
+/* A peer that has the descriptor can make it block, and fill it: so look first. Between look and write it can still do so. */
 static inline void fr_eventfd_write(int fd) {
+    struct pollfd writable = {fd, POLLOUT, 0};
     uint64_t one = 1;
-    ssize_t ignored = write(fd, &one, sizeof one); /* EAGAIN: it is readable as it is */
+    if (poll(&writable, 1, 0) != 1) return; /* full: it is readable as it is */
+    ssize_t ignored = write(fd, &one, sizeof one);
     (void)ignored;
 }
 

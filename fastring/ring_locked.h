@@ -13,7 +13,7 @@ static inline int fr_lock(struct fr_ring *r, struct fr_side *side) {
     struct fr_patience patience = fr_patience_of(r);
     uint32_t self = fr_self(), holder = 0;
     while (!fr_compare_exchange32(r->lock, &holder, self)) { /* acquires what fr_unlock released */
-        if (!fr_wait_a_little(&patience)) return (int)fr_break(side);
+        if (!fr_wait_a_little(&patience)) return (int)fr_give_up(side);
         if (!fr_is_gone(&patience, holder)) holder = 0; /* else: expect the dead one, and take its place */
     }
     return 1;

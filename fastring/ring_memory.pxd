@@ -7,7 +7,7 @@ from fastring.ring_geometry cimport Geometry
 
 cdef extern from "fastring/ring_types.h" nogil:
     struct fr_side:
-        uint32_t index, other, published, reserved, broken, breaks
+        uint32_t index, other, published, reserved, reserved_at, broken, breaks
     struct fr_ring:
         uint64_t* slots
         uint32_t* write_index
@@ -32,6 +32,7 @@ cdef extern from "fastring/ring_types.h" nogil:
         uint64_t* (*peek)(fr_ring*, uint32_t) noexcept nogil
         uint32_t (*release)(fr_ring*, uint32_t) noexcept nogil
     bint is_broken "fr_is_broken"(fr_side* side)
+    enum: FR_IMPATIENT
 
 cdef extern from "fastring/ring_spsc.h" nogil:
     bint cached_enqueue_one "fr_cached_enqueue_one"(fr_ring* ring, uint64_t item)
@@ -47,6 +48,13 @@ cdef extern from "fastring/ring_wait.h" nogil:
     uint32_t ready "fr_ready"(fr_ring* ring, bint items)
 
 
+cdef enum:
+    LESS_ONE = 0xFFFFFFFFu              # added to `inside`
+
+
+cdef int64_t nanoseconds(str what, double seconds, double most) except -1
+
+
 cdef class RingMemory:
     cdef fr_ring* ring                      # this process's view; its two sides on cache lines of their own
     cdef fr_ring* inlined                   # the same where enqueue and dequeue are `cached`'s of 8 bytes, else NULL
@@ -60,7 +68,7 @@ cdef class RingMemory:
     cdef bint records                       # of any length, in units of 8 bytes
     cdef object _pin                        # keeps the arena from closing
     cdef Py_ssize_t _exports                # live views of the slots
-    cdef uint32_t _waiting                  # threads in wait_for_items and wait_for_room: the memory must stay
+    cdef uint32_t inside                    # threads in calls that let the GIL go: the memory must stay
     cdef bint _created
 
     cdef int _use(self) except -1

@@ -87,6 +87,13 @@ cdef const fr_ring_operations* operations_of(uint32_t strategy) noexcept:
     return &fr_closed_operations
 
 
+cdef int64_t nanoseconds(str what, double seconds, double most) except -1:
+    """Of a time that users give, no less than 0. Raises ValueError for what is no number."""
+    if seconds != seconds:
+        raise ValueError(f"{what} is a number of seconds, not {seconds}")
+    return <int64_t>(1e9 * min(max(seconds, 0.0), most))
+
+
 cdef class RingMemory:
     """The base of Ring; made by it alone."""
 
@@ -100,6 +107,7 @@ cdef class RingMemory:
         if posix_memalign(<void**>&self.ring, 128, sizeof(fr_ring)):
             raise MemoryError()
         memset(self.ring, 0, sizeof(fr_ring))
+        self.ring.patience = nanoseconds("patience", patience, 3600.0)
         if _attach is None:
             self._create(capacity, strategy_number(strategy, sync), item_size, batch, wait, arena)
         else:
@@ -112,7 +120,6 @@ cdef class RingMemory:
         self.arena = arena
         self._pin = None if arena is None else memoryview(arena)
         self._point()
-        self.ring.patience = <int64_t>(1e9 * min(max(patience, 0.0), 3600.0))
         if self._created:
             self._clear()
             (<Header*>self.block).version = VERSION
@@ -325,12 +332,12 @@ cdef class RingMemory:
     def close(self):
         """Let go of the memory; again is harmless. The maker gives it back to the arena: after the peer has stopped.
 
-        Raises BufferError while views of its slots are alive, or a thread waits at it.
+        Raises BufferError while views of its slots are alive, or a thread is in one of its calls.
         """
         if self._exports:
             raise BufferError(f"the ring has {self._exports} live views")
-        if load_acquire32(&self._waiting):
-            raise BufferError("a thread waits at the ring")
+        if load_acquire32(&self.inside):
+            raise BufferError("a thread is in a call of the ring, or waits at it")
         if self.block == NULL:
             return
         self.operations = &fr_closed_operations

@@ -41,6 +41,7 @@ struct fr_side {
     fr_own32 other;       /* the other side's index, as last seen */
     fr_own32 published;   /* how far the other side has been told */
     fr_own32 reserved;    /* items handed out by reserve or peek, and neither committed nor released yet */
+    fr_own32 reserved_at; /* from which index on: they are void once this side went on without them */
     fr_atomic32 broken;   /* an impossible value was seen: nothing goes through until a reset */
     fr_atomic32 breaks;   /* how often that happened */
 } __attribute__((aligned(FR_LINE)));
@@ -90,11 +91,19 @@ static inline uint32_t fr_least(uint32_t a, uint32_t b) { return a < b ? a : b; 
 
 static inline int fr_is_broken(struct fr_side *side) { return fr_load_relaxed32(&side->broken) != 0; }
 
-static inline uint32_t fr_break(struct fr_side *side) {
-    fr_store_relaxed32(&side->broken, 1);
+enum fr_why_broken { FR_NOT_BROKEN, FR_IMPOSSIBLE, FR_IMPATIENT };
+
+static inline uint32_t fr_break_for(struct fr_side *side, enum fr_why_broken why) {
+    fr_store_relaxed32(&side->broken, why);
     fr_fetch_add32(&side->breaks, 1);
     return 0;
 }
+
+/* What the other side published is impossible. */
+static inline uint32_t fr_break(struct fr_side *side) { return fr_break_for(side, FR_IMPOSSIBLE); }
+
+/* Somebody has begun, and did not finish in time. */
+static inline uint32_t fr_give_up(struct fr_side *side) { return fr_break_for(side, FR_IMPATIENT); }
 
 /* Of `there` items or slots, how many an operation for n gets. */
 static inline uint32_t fr_grant(uint32_t there, uint32_t n, int bulk) {

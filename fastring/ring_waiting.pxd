@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
-from fastring.ring_memory cimport RingMemory, batched_flush, batched_flush_reads, ring_the_bell
+from fastring.ring_memory cimport RingMemory, batched_flush, batched_flush_reads, fr_side, ring_the_bell
 
 
 cdef class RingWaiting(RingMemory):
@@ -10,6 +10,7 @@ cdef class RingWaiting(RingMemory):
     cdef bint _congested
 
     cdef int _raise_broken(self, bint producer) except -1
+    cdef str _why_broken(self, const fr_side* side)
     cdef bint _wait(self, bint items, uint32_t n, object timeout, double spin) except -1
 
     cdef inline void flush_writes(self) noexcept nogil:

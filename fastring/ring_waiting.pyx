@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 
 from fastring.atomic cimport cpu_relax, fetch_add32
 from fastring.ring_geometry cimport EVENTFD
-from fastring.ring_memory cimport fr_bell, fr_ring, is_broken
+from fastring.ring_memory cimport FR_IMPATIENT, LESS_ONE, fr_bell, fr_ring, fr_side, is_broken, nanoseconds
 
 from fastring.ring_memory import BrokenRing
 
@@ -25,13 +25,23 @@ cdef class RingWaiting(RingMemory):
     """What Ring and RecordRing share above the memory; made by them alone. Its counts are items, or a RecordRing's units of 8 bytes."""
 
     def __init__(self, capacity, *, low_watermark=None, high_watermark=None, **_options):
-        self.set_watermarks(low=low_watermark, high=high_watermark)
+        try:
+            self.set_watermarks(low=low_watermark, high=high_watermark)
+        except BaseException:
+            self.close()                        # nobody else will give its memory back to the arena
+            raise
 
     cdef int _raise_broken(self, bint producer) except -1:
         if is_broken(&self.ring.producer if producer else &self.ring.consumer):
-            raise BrokenRing(f"the peer published what is impossible: write {self.ring.write_index[0]}, read {self.ring.read_index[0]}, "
-                             f"capacity {self.ring.capacity}; reset() starts anew")
+            raise BrokenRing(self._why_broken(&self.ring.producer if producer else &self.ring.consumer))
         return 0
+
+    cdef str _why_broken(self, const fr_side* side):
+        if side.broken == FR_IMPATIENT:
+            return (f"a thread or process began and did not finish within {self.ring.patience / 1e9:g} s (patience): "
+                    "with all others stopped, recover() or reset() goes on")
+        return (f"the peer published what is impossible: write {self.ring.write_index[0]}, read {self.ring.read_index[0]}, "
+                f"capacity {self.ring.capacity}; reset() starts anew")
 
     def flush(self):
         """Tell the other side what `batched` has kept to itself so far. Of the sides that are this thread's: the other's may run on."""
@@ -53,13 +63,13 @@ cdef class RingWaiting(RingMemory):
         return self._wait(False, max(1, self.ring.capacity - self._low) if n is None else n, timeout, spin)
 
     cdef bint _wait(self, bint items, uint32_t n, object timeout, double spin) except -1:
-        cdef int64_t begun = now(), until = begun + (<int64_t>1 << 62 if timeout is None else <int64_t>(1e9 * min(timeout, 1e9)))
-        cdef int64_t spun = begun + <int64_t>(1e9 * min(max(spin, 0.0), 1.0)), time, slice
+        cdef int64_t begun = now(), until = begun + (<int64_t>1 << 62 if timeout is None else nanoseconds("timeout", timeout, 1e9))
+        cdef int64_t spun = begun + nanoseconds("spin", spin, 1.0), time, slice
         cdef fr_bell* bell = &self.items_bell if items else &self.room_bell
         self._check_open()
         if n > self.ring.capacity:
             raise ValueError(f"a ring of {self.ring.capacity} never has {n} {'items' if items else 'free slots'}")
-        fetch_add32(&self._waiting, 1)
+        fetch_add32(&self.inside, 1)
         try:
             while True:
                 with nogil:
@@ -81,7 +91,7 @@ cdef class RingWaiting(RingMemory):
                 if now() >= until:
                     return False
         finally:
-            fetch_add32(&self._waiting, 0xFFFFFFFF)
+            fetch_add32(&self.inside, LESS_ONE)
 
     def arm(self, *, bint items=True):
         """Have the next publication make the eventfd readable, for an event loop; False if there is something now, and it need not wait."""

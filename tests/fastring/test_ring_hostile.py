@@ -20,9 +20,10 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def scribble(arena, first, size, seed):
-    """Write random and likely words all over the shared block, until killed."""
+    """Write random and likely words all over the shared block, until killed, or left alone."""
+    parent = os.getppid()
     rng, words = np.random.default_rng(seed), np.frombuffer(memoryview(arena)[first:first + size], np.uint32)
-    while True:
+    while os.getppid() == parent:
         where = rng.integers(0, len(words), 64)
         words[where] = rng.integers(0, 2**32, 64, dtype=np.uint32)
         words[where[:32]] = rng.integers(0, 80, 32, dtype=np.uint32)
@@ -53,6 +54,7 @@ def besieged(ring, arena, operations, seconds):
     pid = os.fork()
     if pid == 0:
         scribble(arena, ring.offset + 128, arena.size - ring.offset - 128, 1)
+        os._exit(0)
     try:
         longest, _ = use(ring, operations, seconds)
     finally:

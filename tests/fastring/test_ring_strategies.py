@@ -122,6 +122,34 @@ def test_items_are_written_and_read_where_they_lie(strategy, sync):
     assert ring.pop() == int.from_bytes(bytes(range(8, 16)), "little")
 
 
+@pytest.mark.parametrize("strategy", ["lamport", "cached", "batched"])
+def test_a_push_between_makes_what_was_reserved_void_and_a_pop_what_was_looked_at(strategy):
+    ring = Ring.create(8, strategy=strategy)
+    ring.reserve(8).release()
+    assert ring.push(1)
+    with pytest.raises(ValueError, match="8 items are reserved, but others were pushed since"):
+        ring.commit(8)
+    ring.push(2), ring.push(3)
+    ring.flush()
+    ring.peek(3).release()
+    assert [ring.pop(), ring.pop()] == [1, 2]
+    with pytest.raises(ValueError, match="3 items were looked at, but others were popped since"):
+        ring.release(3)
+    assert (ring.pop(), ring.pop()) == (3, None)
+    pushed = 0
+    while ring.push(pushed):
+        pushed += 1
+    ring.flush()
+    assert (pushed, [ring.pop() for _ in range(8)], ring.broken) == (8, list(range(8)), 0)
+
+
+def test_who_began_and_did_not_finish_is_named_as_what_broke_the_ring():
+    ring = Ring.create(8, strategy="headtail", sync="hts", patience=0.01)
+    ring.reserve(1).release()
+    with pytest.raises(BrokenRing, match=r"did not finish within 0\.01 s \(patience\): with all others stopped, recover\(\) or reset\(\)"):
+        ring.push(1)
+
+
 @pytest.mark.parametrize(("strategy", "sync"), IN_PLACE)
 def test_what_is_reserved_and_not_committed_never_was(strategy, sync):
     ring = published(strategy, sync)

@@ -18,7 +18,7 @@
 #include "scenario.h"
 #include "seam.h"
 
-enum { MOST_WORDS = 20, MOST_VARS = 16, MOST_EVENTFDS = 2 };
+enum { MOST_WORDS = 20, MOST_VARS = 18, MOST_EVENTFDS = 2 };
 
 scenario play;
 
