@@ -3,6 +3,7 @@
 import os
 
 from cpython.buffer cimport PyBuffer_FillInfo
+from cython cimport no_gc_clear
 from libc.stdint cimport int32_t
 from libc.stdlib cimport free
 from libc.string cimport memset
@@ -94,6 +95,7 @@ cdef int64_t nanoseconds(str what, double seconds, double most) except -1:
     return <int64_t>(1e9 * min(max(seconds, 0.0), most))
 
 
+@no_gc_clear                        # the arena tells to the end whose the block is: one in it is never freed
 cdef class RingMemory:
     """The base of Ring; made by it alone."""
 

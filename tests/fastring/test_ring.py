@@ -203,6 +203,15 @@ def begin_at(start, ring):
 ANYWHERE = st.one_of(st.integers(0, 2**32 - 1), st.integers(2**32 - 40, 2**32 - 1))
 
 
+def test_a_ring_in_a_reference_cycle_leaves_its_memory_to_the_arena(arena):
+    for _ in range(20):  # each older than what holds it, so that the collector comes to it first
+        cycle = [Ring(4, arena=arena)]
+        cycle.append(cycle)
+    del cycle
+    gc.collect()
+    arena.close()
+
+
 class RingModel(RuleBasedStateMachine):
     """Any sequence of operations, from anywhere on the 32-bit circle, against a deque."""
 
