@@ -12,6 +12,7 @@ cdef extern from *:
     typedef struct fastring_pcap_pkthdr { struct timeval ts; uint32_t caplen, len; } fastring_pcap_pkthdr;
     typedef struct fastring_bpf_program { unsigned int bf_len; void *bf_insns; } fastring_bpf_program;
     typedef int (*fastring_offline_filter)(const fastring_bpf_program *, const fastring_pcap_pkthdr *, const uint8_t *);
+    typedef void (*fastring_free_code)(fastring_bpf_program *);
     """
     ctypedef struct pcap_pkthdr "fastring_pcap_pkthdr":
         uint32_t caplen
@@ -20,6 +21,7 @@ cdef extern from *:
         unsigned int bf_len
         void* bf_insns
     ctypedef int (*offline_filter "fastring_offline_filter")(const bpf_program*, const pcap_pkthdr*, const uint8_t*) noexcept nogil
+    ctypedef void (*free_code "fastring_free_code")(bpf_program*) noexcept
 
 
 cdef class Program:
@@ -27,7 +29,7 @@ cdef class Program:
     cdef readonly int linktype
     cdef bpf_program program
     cdef offline_filter run
-    cdef object _free               # libpcap's pcap_freecode
+    cdef free_code free             # libpcap's pcap_freecode, which an object would not lead to any more out of a reference cycle
 
 
 # One packet at a time in one piece, for a Program, which reads no other.

@@ -74,12 +74,12 @@ cdef class Program:
                 raise ValueError(f"filter {expression!r}: {reason}")
         finally:
             library.pcap_close(dead)
-        self._free = library.pcap_freecode
+        self.free = <free_code><size_t>ctypes.cast(library.pcap_freecode, ctypes.c_void_p).value
         self.run = <offline_filter><size_t>ctypes.cast(library.pcap_offline_filter, ctypes.c_void_p).value
 
     def __dealloc__(self):
         if self.program.bf_insns != NULL:
-            self._free(<size_t>&self.program)
+            self.free(&self.program)
 
     @property
     def instructions(self):

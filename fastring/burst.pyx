@@ -5,6 +5,7 @@ its last. Passing a burst on costs a pointer, never a copy.
 """
 
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
+from cython cimport no_gc_clear
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -16,6 +17,7 @@ def _octets(piece):
     return bytes(piece)
 
 
+@no_gc_clear                        # its buffers go back to the pool even out of a reference cycle
 cdef class Burst:
     """Up to `capacity` Frames. A sequence of packets from Python: ``burst[i]`` is packet i as bytes, ``burst[i:j]`` a burst of these.
 

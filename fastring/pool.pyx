@@ -13,6 +13,7 @@ Prior art: DPDK's mempool, of which the stack is the per-core cache without the 
 
 import errno
 
+from cython cimport no_gc_clear
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
@@ -26,6 +27,7 @@ cdef enum:
     NO_SUCH = 0xFFFFFFFF
 
 
+@no_gc_clear                                # a burst that goes in the same cycle gives its buffers back, into the arena
 cdef class BufferPool:
     """`count` buffers of `buffer_size` bytes, allocated from `arena`; their bus addresses start at `arena_iova` + offset.
 

@@ -7,10 +7,14 @@ from fastring.rewrite_packet cimport Packet
 from fastring.rewrite_plan cimport AddressMaps, EditPlan
 
 
+ctypedef struct Block:              # its bytes follow
+    Block* next
+
+
 cdef class Edits:
     cdef EditPlan plan
     cdef EditPlan server            # the same with what servers get: other MAC addresses, the maps of --pnat exchanged
-    cdef list _blocks               # memory that both lead to
+    cdef Block* _blocks             # memory that both lead to; a list would be empty by the end of a reference cycle
     cdef void* _block(self, size_t size) except NULL
     cdef AddressMaps _maps(self, entries) except *
 

@@ -56,14 +56,11 @@ cdef class Edits:
     Immutable, for any number of Rewriters on any threads. Raises ValueError for what is out of range.
     """
 
-    def __cinit__(self):
-        self._blocks = []
-
     def __init__(self, *, enet_dmac=None, enet_smac=None, enet_vlan=None, enet_vlan_tag=None, enet_vlan_pri=None, enet_vlan_cfi=None,
                  enet_vlan_proto=0x8100, srcipmap=(), dstipmap=(), pnat=(), portmap=(), seed=None, ttl=None, tos=None, tclass=None,
                  flowlabel=None, mtu=None, fixlen=None, bint fixcsum=False, bint fixhdrlen=False, bint skipbroadcast=False,
                  bint skipl2broadcast=False):
-        if self._blocks:
+        if self._blocks != NULL:
             raise RuntimeError("Edits are made once")
         if enet_vlan not in VLAN_MODES or fixlen not in FIXLEN_MODES:
             raise ValueError(f"enet_vlan is 'add' or 'del', and fixlen 'pad', 'trunc' or 'del', not {enet_vlan!r} and {fixlen!r}")
@@ -96,16 +93,20 @@ cdef class Edits:
         self._set_macs(DESTINATION, "enet_dmac", enet_dmac)
 
     def __dealloc__(self):
-        for address in self._blocks:
-            free(<void*><size_t>address)
+        cdef Block* block
+        while self._blocks != NULL:
+            block = self._blocks
+            self._blocks = block.next
+            free(block)
 
     cdef void* _block(self, size_t size) except NULL:
         """Zeroed memory that lives as long as this."""
-        cdef void* block = calloc(1, max(size, 1))
+        cdef Block* block = <Block*>calloc(1, sizeof(Block) + size)
         if block == NULL:
             raise MemoryError()
-        self._blocks.append(<size_t>block)
-        return block
+        block.next = self._blocks
+        self._blocks = block
+        return block + 1
 
     cdef AddressMaps _maps(self, entries) except *:
         """(network, network) pairs as C has them."""

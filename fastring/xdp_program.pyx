@@ -27,6 +27,7 @@ cdef extern from *:
 cdef enum:
     ATTRIBUTES = 128                # bytes of union bpf_attr that are given; the kernel takes zeroes for more than it knows
     BPF_F_XDP_HAS_FRAGS = 1 << 5
+    FDS = 3                         # map, program, link
     RX_QUEUE_INDEX = 16             # offset in struct xdp_md
     # Instructions, by uapi/linux/bpf.h
     LOAD_WORD = 0x61                # BPF_LDX | BPF_MEM | BPF_W
@@ -70,12 +71,12 @@ cdef class XdpProgram:
     generic path. Raises OSError: EPERM without CAP_BPF and CAP_NET_ADMIN, EBUSY if the interface has an XDP program.
     """
     cdef readonly str mode              # "drv" or "skb"
-    cdef list fds
+    cdef int fds[FDS]                   # in C, as a list would be empty by the end of a reference cycle
+    cdef int count
 
     def __init__(self, str name not None, int ifindex, int queue, int socket_fd):
-        if self.fds:
+        if self.count:
             raise OSError(errno.EBUSY, "this XDP program is attached already")
-        self.fds = []
         try:
             map_fd = self.own(bpf(BPF_MAP_CREATE, struct.pack("4I", BPF_MAP_TYPE_XSKMAP, 4, 4, queue + 1)))
             program = self.own(self.load(map_fd))
@@ -93,7 +94,8 @@ cdef class XdpProgram:
             raise OSError(error.errno, f"receiving from {name} by XDP: {why}") from None
 
     cdef int own(self, int fd):
-        self.fds.append(fd)
+        self.fds[self.count] = fd
+        self.count += 1
         return fd
 
     cdef int load(self, int map_fd) except -1:
@@ -115,8 +117,9 @@ cdef class XdpProgram:
 
     def close(self):
         """Detach it. Again is harmless."""
-        while self.fds:
-            os.close(self.fds.pop())
+        while self.count:
+            self.count -= 1
+            os.close(self.fds[self.count])
 
     def __dealloc__(self):
         self.close()

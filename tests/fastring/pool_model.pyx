@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastring.atomic cimport load_acquire32, store_release32
+from fastring.burst cimport Burst, Frame
 from fastring.pool cimport BufferPool
 from fastring.ring cimport Ring
 from patience cimport PATIENCE, wait
@@ -306,6 +307,15 @@ def free_second(BufferPool pool, uint32_t[::1] words, uint32_t rounds):
             pool.give(words[1])
             store_release32(&words[2], turn)
     return turn
+
+
+def burst_of(BufferPool pool):
+    """A burst of one buffer of the pool."""
+    cdef Burst burst = Burst(1, pool)
+    cdef uint32_t buffer = pool.take()
+    burst.frames[0] = Frame(pool.address(buffer), 0, 0, pool.buffer_size, buffer, 0, 0, 0)
+    burst.count = 1
+    return burst
 
 
 def rounds(BufferPool pool, uint64_t times, uint32_t n):

@@ -1,5 +1,6 @@
 """Filter expressions: what libpcap's compiler and tcpdump make of them is what passes, and each packet that does not is counted."""
 
+import ctypes
 import gc
 import socket
 import subprocess
@@ -121,18 +122,27 @@ def test_one_program_serves_many_threads():
     assert [sink.packets for sink in sinks] == [10_000, 10_000]
 
 
-def test_programs_are_freed(monkeypatch):
+@pytest.fixture
+def freed(monkeypatch):
+    """The programs that libpcap was told to free."""
     freed, real = [], fastring.bpf.libpcap()
 
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    def free(program):
+        freed.append(program)
+        real.pcap_freecode(program)
+
     class Library:
+        pcap_freecode = free
+
         def __getattr__(self, name):
             return getattr(real, name)
 
-        def pcap_freecode(self, program):
-            freed.append(program)
-            real.pcap_freecode(program)
-
     monkeypatch.setattr(fastring.bpf, "libpcap", Library)
+    return freed
+
+
+def test_programs_are_freed(freed):
     program = Program("tcp port 80 or udp port 53")
     source = FilterSource(RepeatSource(Burst.from_packets([bytes(60)]), packets=1), program)
     del program
@@ -140,6 +150,15 @@ def test_programs_are_freed(monkeypatch):
     del source
     gc.collect()
     assert len(freed) == 1
+
+
+def test_programs_are_freed_out_of_reference_cycles(freed):
+    for _ in range(20):  # each older than what holds it, so that the collector comes to it first
+        cycle = [Program("tcp port 80")]
+        cycle.append(cycle)
+    del cycle
+    gc.collect()
+    assert len(freed) == 20
 
 
 def test_a_socket_filters_with_its_instructions():

@@ -1,6 +1,7 @@
 """BufferPool: nothing handed out twice, nothing taken back twice, and leaks have names."""
 
 import errno
+import gc
 
 import pytest
 from hypothesis import strategies as st
@@ -245,6 +246,15 @@ def test_a_device_reaches_the_buffers_through_the_arena_s_mapping(arena):
 def test_an_empty_burst_of_a_pool_gives_nothing_back(pool):
     with Burst(4, pool) as burst:
         assert burst.pool is pool
+    assert (pool.available, pool.double_frees) == (4, 0)
+
+
+def test_a_burst_that_is_forgotten_gives_its_buffers_back_out_of_a_cycle_too(pool, pool_model):
+    for _ in range(20):
+        cycle = [pool_model.burst_of(pool)]  # older than what holds it, so that the collector comes to it first
+        cycle.append(cycle)
+        del cycle
+        gc.collect()
     assert (pool.available, pool.double_frees) == (4, 0)
 
 

@@ -1,6 +1,9 @@
 """Rewriter: what it touches and what not, how long packets live, and packets that are not what they say."""
 
+import gc
+import resource
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -252,6 +255,19 @@ def test_mpls_labels_lead_to_ip():
     packet = bytes(ETHER)[:12] + b"\x88\x47" + labels + tcp()[14:]
     expected = bytes(ETHER)[:12] + b"\x88\x47" + labels + edited([tcp()], srcipmap=MAPS)[0][0][14:]
     assert edited([packet], srcipmap=MAPS)[0] == [expected] != [packet]
+
+
+@pytest.mark.unsanitized  # AddressSanitizer keeps what is freed
+def test_edits_are_freed_out_of_reference_cycles():
+    resident = []
+    for _ in range(10):
+        for _ in range(20):  # each older than what holds it, so that the collector comes to it first
+            cycle = [Edits(portmap=[(80, 80, 8080)])]  # 128 KB
+            cycle.append(cycle)
+        del cycle
+        gc.collect()
+        resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
+    assert resident[-1] - resident[0] < 5 << 20
 
 
 def test_what_makes_no_sense_is_refused():

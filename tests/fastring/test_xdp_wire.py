@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import gc
 import json
 import os
 import select
@@ -149,6 +150,15 @@ def test_an_interface_that_has_an_xdp_program(near):
         with pytest.raises(OSError, match=r"has an XDP program already \(rx=off sends beside it") as failed:
             XdpProgram("near", wire.ifindex, 0, wire.fileno())
         assert failed.value.errno == errno.EBUSY
+
+
+def test_a_program_in_a_reference_cycle_is_detached(near):
+    with XdpWire("near", rx=False) as wire:
+        for _ in range(20):  # each older than what holds it, so that the collector comes to it first
+            cycle = [XdpProgram("near", wire.ifindex, 0, wire.fileno())]
+            cycle.append(cycle)
+            del cycle
+            gc.collect()
 
 
 @pytest.mark.parametrize(
