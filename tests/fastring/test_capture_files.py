@@ -108,7 +108,8 @@ class Frame(ctypes.Structure):
 
 def frames_of(burst, count):
     """The first `count` Frames of a burst, for looking at and changing."""
-    return (Frame * count).from_address(ctypes.c_size_t.from_address(id(burst) + 24).value)     # behind refcount, type, vtable
+    frames = id(burst) + object.__basicsize__ + 8       # behind what every object has, longer without a GIL, and the vtable
+    return (Frame * count).from_address(ctypes.c_size_t.from_address(frames).value)
 
 
 class PcapPacketHeader(ctypes.Structure):

@@ -20,10 +20,11 @@ spec.loader.exec_module(compiled)
 from fastring.memory import Arena
 from fastring.pool import BufferPool
 
-mallocs = ctypes.CDLL(None).fr_mallocs
-mallocs.restype = ctypes.c_ulong
+libc = ctypes.CDLL(None)
+mallocs = libc.fr_mallocs
+mallocs.restype, libc.malloc.restype, libc.free.argtypes = ctypes.c_ulong, ctypes.c_void_p, [ctypes.c_void_p]
 before = mallocs()
-bytes(1 << 16)
+libc.free(libc.malloc(1))       # Python itself has a malloc of its own without a GIL
 print("counted", mallocs() > before)
 for strategy in ("lifo", "fifo"):
     for way in ("alone", "shared", "owner"):
