@@ -72,13 +72,18 @@ def as_nobody():
     for parent in closed:
         visible += ["--tmpfs", str(parent)]
     for folder in folders:
-        if any(Path(folder).is_relative_to(parent) for parent in closed):
+        inside = [parent for parent in reversed(Path(folder).parents) if any(parent.is_relative_to(other) for other in closed)]
+        if inside:
+            for parent in inside:
+                visible += ["--dir", str(parent)]  # bwrap itself would make it for root alone
             visible += ["--ro-bind", folder, folder]
     return [*visible, "--cap-add", "ALL", *SETPRIV]
 
 
 def environment():
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONDONTWRITEBYTECODE": "1"}
+    """Of the server: the modules of this process, not what the folder it starts in has besides."""
+    path = os.pathsep.join(filter(None, sys.path))
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def lock_no_memory():
