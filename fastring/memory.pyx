@@ -293,7 +293,10 @@ cdef class AddressSpace:
 
     @cython.critical_section
     cpdef uint64_t map_pointer(self, uint64_t pointer, uint64_t size, object owner, bint writable=True, object iova=None) except? 0:
-        """Map `size` bytes at `pointer`, kept alive by `owner`. `map` is the same for anything with the buffer protocol."""
+        """Map `size` bytes at `pointer`, kept alive by `owner`; if that is a memoryview, `unmap` releases it.
+
+        `map` is the same for anything with the buffer protocol.
+        """
         cdef uint64_t start
         cdef uint32_t i = 0
         cdef Region* grown
@@ -354,7 +357,9 @@ cdef class AddressSpace:
             if self.iovas.region[i].start == iova:
                 memmove(&self.iovas.region[i], &self.iovas.region[i + 1], (self.iovas.count - i - 1) * sizeof(Region))
                 self.iovas.count -= 1
-                del self._owners[iova]
+                owner = self._owners.pop(iova)
+                if isinstance(owner, memoryview):       # now: without a GIL, to drop another thread's takes until that looks
+                    owner.release()
                 return
         raise OSError(errno.ENOENT, f"no region starts at {iova:#x}")
 

@@ -345,7 +345,9 @@ cdef class RingMemory:
         self.operations = &fr_closed_operations
         self.inlined = NULL
         self.rings_bells = False
-        self._pin = None
+        if self._pin is not None:               # now: without a GIL, to drop another thread's takes until that looks
+            self._pin.release()
+            self._pin = None
         if self.arena is None:
             free(self.block)
         elif self._created:

@@ -4,11 +4,13 @@ import itertools
 import mmap
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from fastring.file_mapping import FileMapping
 from fastring.memory import AddressSpace, Arena
+from fastring.ring import Ring
 
 PAGE = mmap.PAGESIZE
 THREADS = 4
@@ -33,6 +35,24 @@ def at_once(work):
         thread.join()
     if errors:
         raise errors[0]
+
+
+def elsewhere(*steps):
+    """Do them on another thread, while this one waits."""
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(lambda: [step() for step in steps]).result()
+
+
+def test_an_arena_is_free_once_another_thread_has_unmapped_it():
+    arena, space = Arena(PAGE), AddressSpace()
+    iova = space.map(arena)
+    elsewhere(lambda: space.unmap(iova), arena.close)
+
+
+def test_an_arena_is_free_once_another_thread_has_closed_its_ring():
+    arena = Arena(PAGE)
+    ring = Ring(8, arena=arena)
+    elsewhere(ring.close, arena.close)
 
 
 def test_what_threads_map_at_once_is_all_there_and_apart():
