@@ -154,20 +154,20 @@ class Hw:
         self.bus.write(regs.RCTL, 0)
         self.bus.write(regs.TCTL, regs.TCTL_PSP)
         self.bus.write(regs.CTRL, self.read(regs.CTRL) | regs.CTRL_RST)
-        deadline = time.monotonic() + RESET_TIMEOUT
-        while self.read(regs.CTRL) & regs.CTRL_RST:
-            if time.monotonic() > deadline:
-                raise OSError(errno.EIO, f"{self.bus!r}: the card does not come out of reset")
+        if self._wait(regs.CTRL, lambda value: not value & regs.CTRL_RST, RESET_TIMEOUT) is None:
+            raise OSError(errno.EIO, f"{self.bus!r}: the card does not come out of reset")
         self.bus.write(regs.IMC, CAUSES)
         self.bus.read(regs.ICR)
 
-    def _wait(self, register: int, done: int) -> int | None:
-        deadline = time.monotonic() + READY_TIMEOUT
+    def _wait(self, register: int, done: Callable[[int], object], timeout: float = READY_TIMEOUT) -> int | None:
+        """Read until it is done, and once more when the time is up: the answer before may have been long on its way."""
+        deadline = time.monotonic() + timeout
         while True:
+            late = time.monotonic() > deadline
             value = self.read(register)
-            if value & done:
+            if done(value):
                 return value
-            if time.monotonic() > deadline:
+            if late:
                 return None
 
     # --- EEPROM ---
@@ -175,7 +175,7 @@ class Hw:
     def read_eeprom(self, word: int) -> int:
         """One word, by EERD (§13.4.4). Raises EepromError."""
         self.bus.write(regs.EERD, regs.EERD_START | word << regs.EERD_ADDR_SHIFT)
-        value = self._wait(regs.EERD, regs.EERD_DONE)
+        value = self._wait(regs.EERD, lambda value: value & regs.EERD_DONE)
         if value is None:
             raise EepromError(errno.EIO, f"{self.bus!r}: the EEPROM does not answer for word {word}")
         return value >> regs.EERD_DATA_SHIFT
@@ -196,7 +196,7 @@ class Hw:
 
     def _mdic(self, command: int, register: int) -> int:
         self.bus.write(regs.MDIC, command | PHY_ADDRESS << regs.MDIC_PHY_SHIFT | register << regs.MDIC_REG_SHIFT)
-        value = self._wait(regs.MDIC, regs.MDIC_READY)
+        value = self._wait(regs.MDIC, lambda value: value & regs.MDIC_READY)
         if value is None or value & regs.MDIC_ERROR:
             raise PhyError(errno.EIO, f"{self.bus!r}: the PHY does not answer for register {register}")
         return value

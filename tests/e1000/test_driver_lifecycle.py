@@ -12,6 +12,7 @@ from e1000 import regs
 from e1000.bus import Bus, HostMemory, LocalBus
 from e1000.device import E1000Device, eeprom_image
 from e1000.driver import probe, remove
+from e1000.driver.hw import Hw
 from e1000.driver.param import Options
 from fastring.burst import Burst
 from fastring.clock import VirtualClock
@@ -132,6 +133,27 @@ def test_a_card_that_stays_in_reset_is_an_io_error():
     with pytest.raises(OSError, match="does not come out of reset") as error:
         probe(Dead(), Stack())
     assert error.value.errno == errno.EIO
+
+
+@pytest.mark.parametrize(("register", "ask"), [(regs.EERD, lambda hw: hw.read_eeprom(0)), (regs.MDIC, lambda hw: hw.read_phy(2))])
+def test_a_card_whose_answer_was_long_on_its_way_is_asked_once_more(monkeypatch, register, ask):
+    """In another process, on a busy machine: what came late says what was long ago."""
+
+    class Slow(LocalBus):
+        late = False
+
+        def read(self, offset):
+            if offset != register or self.late:
+                return super().read(offset)
+            self.late = True
+            now[0] += 60
+            return 0
+
+    now = [0.0]
+    monkeypatch.setattr("e1000.driver.hw.time.monotonic", lambda: now[0])
+    bus = Slow(E1000Device())
+    assert ask(Hw(bus))
+    assert bus.late
 
 
 # --- its address and its PCI side ---
