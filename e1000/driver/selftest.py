@@ -171,11 +171,12 @@ def interrupt_test(bus: Bus) -> int:
         bus.write(regs.IMC, CAUSES)
         for cause in (1 << i for i in range(TESTED_CAUSES)):
             others = ~cause & OTHER_CAUSES
-            if caused(mask=cause, causes=cause) & cause:
+            if caused(mask=CAUSES, causes=cause) & cause:  # all: the link may just come up, and its interrupt show this one
                 return MASKED_CAME
             if not caused(unmask=cause, causes=cause) & cause:
                 return NONE_CAME
-            if caused(mask=others, causes=others):
+            came = caused(mask=others, causes=others)
+            if came and not came & cause:  # else it came by itself
                 return OTHER_CAME
         return 0
     finally:

@@ -123,13 +123,21 @@ class Deaf(LocalBus):
             super().write(offset, value, size)
 
 
-@pytest.mark.parametrize(("lost", "code"), [(regs.ICS, 4), (regs.IMS, 4)])
+@pytest.mark.parametrize(("lost", "code"), [(regs.ICS, 4), (regs.IMS, 4), (regs.IMC, 5)])
 def test_an_interrupt_that_does_not_come_fails_its_test(undo, lost, code):
     host = Host(undo, bus=Deaf)
     host.bus.lost = (lost,)
     assert test_of(host.device)["Interrupt"] == code
     host.bus.lost = ()
     assert host.works()
+
+
+def test_a_link_that_changes_meanwhile_fails_no_interrupt_test(undo):
+    class Flapping(LocalBus):
+        def write(self, offset, value, size=4):
+            super().write(offset, value | regs.ICR_LSC if offset == regs.ICS else value, size)
+
+    assert test_of(Host(undo, bus=Flapping).device)["Interrupt"] == 0
 
 
 def test_packets_that_do_not_come_back_fail_the_loopback_test(undo):
