@@ -7,11 +7,12 @@ from fastring.ring cimport Ring
 
 cdef enum:
     BULK = 32
+    MOST = 1024             # as in fastring/ring_loops.pyx: for an array of 32 gcc unrolls the loops into something slower
 
 
 def push_pop(Ring ring, uint64_t items, uint32_t bulk):
     """A bulk in and the same out, until so many items went through; the sum of their first ones."""
-    cdef uint64_t[BULK] batch
+    cdef uint64_t[MOST] batch
     cdef uint64_t sent = 0, item = 0, total = 0
     cdef uint32_t i
     with nogil:
